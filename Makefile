@@ -1,0 +1,61 @@
+# The only door. Each target makes what it needs; the first run downloads, the next ones start at once.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+ARGS ?=
+VENV := .venv
+RUN := $(VENV)/bin/python
+READY := $(VENV)/ready
+COMPILE = $(VENV)/bin/uv pip compile pyproject.toml --universal --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --no-header --quiet
+
+.PHONY: help demo test check bench soak mutants schemas pins clean
+
+help: ## say what there is to make
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /make \1\t/' | expand -t 16
+
+$(READY): requirements/dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
+		|| { echo "Python's venv is missing: apt install python3-venv (Debian, Ubuntu)"; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@touch $@
+
+demo: $(READY) ## a whole federation on this machine (options: ARGS="--networks 3 --no-broker")
+	@exec $(RUN) -m demo $(ARGS)
+
+test: $(READY) ## the whole suite, on real PostgreSQL and RabbitMQ that it starts itself
+	$(RUN) -m pytest $(ARGS)
+
+soak: $(READY) ## the suite with the full counts of injected faults
+	MAILLAGE_SOAK=1 $(RUN) -m pytest $(ARGS)
+
+check: $(READY) ## style, types, import rules, drift of generated files, pins
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+	$(RUN) -m pytest -q tests/test_boundaries.py
+	$(RUN) -m schemas --check
+	$(VENV)/bin/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+	@! grep -nE '://|--(extra-)?index-url|--find-links|--trusted-host' requirements/*.txt \
+		|| { echo "a pinned file names a host"; exit 1; }
+
+bench: $(READY) ## measure (options: ARGS)
+	$(RUN) -m bench $(ARGS)
+
+mutants: $(READY) ## hand-made mutants of the important predicates, which the suite must kill
+	$(RUN) -m tests.mutants $(ARGS)
+
+schemas: $(READY) ## generate schemas/json again
+	$(RUN) -m schemas
+
+pins: $(READY) ## compile requirements/*.txt again from pyproject.toml
+	$(COMPILE) -o requirements/run.txt
+	$(COMPILE) --extra dev -o requirements/dev.txt
+
+clean: ## remove what the other targets made
+	rm -rf $(VENV) .cache .demo .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,137 @@
+"""The common view: one merged place, every voice kept."""
+
+from typing import Any
+
+from msgspec import Raw, Struct
+
+from schemas.claim import Verdict
+
+
+class Alternative(Struct, frozen=True):
+    """What another voice says of the same field."""
+
+    value: Any
+    network: str
+    record: str
+    version: int
+
+
+class Field(Struct, frozen=True, omit_defaults=True):
+    """One merged value: who says it, in which version, by which rule it is shown, and what others say.
+
+    `rule` is `only` (one voice says it), `agreed` (all who say it say the same), or what decided between the
+    value and the next one: `valid`, `verified-by`, `verified-on`, `complete`, `draw`, `elder`. `alternatives`
+    are the other values, best first. For lists `rule` is `union`, the voice is null and `items` tells, item
+    by item, which networks say it. `differs`: voices disagree and none can speak for all, so that the value
+    is null (licences). `some-say-closed`: the flag `disputed_status`.
+    """
+
+    value: Any
+    network: str | None
+    record: str | None
+    version: int | None
+    rule: str
+    alternatives: tuple[Alternative, ...]
+    items: tuple[tuple[Any, tuple[str, ...]], ...] = ()
+
+
+class Voice(Struct, frozen=True, omit_defaults=True):
+    """One record behind a merged place, by the hash of its latest event."""
+
+    record: str
+    network: str
+    version: int
+    leaf: str
+    withdrawn: bool = False
+
+
+class Dispute(Struct, frozen=True):
+    """What an owner says of one of her records where voices contradict each other.
+
+    Either one owner says `same` and the other does not, or both do and another record stands between, or
+    (`contests`) a place answers what record `b` says of it.
+    """
+
+    a: str
+    b: str
+    network: str
+    verdict: Verdict
+    statement: str | None
+
+
+class View(Struct, frozen=True):
+    """One place of the common view. Its canonical JSON is what two syncs agree on, byte for byte.
+
+    Numbers are integers: coordinates in 1e-7 degrees, surfaces in 1e-2 square metres. `aliases` are all record
+    ids that find it, its own among them; `records` the voices behind it, withdrawn ones included; `part_of`
+    the records in which its own networks say it lies. Extensions stay with their record, under its `leaf`.
+    """
+
+    id: str
+    aliases: tuple[str, ...]
+    networks: tuple[str, ...]
+    updated: str
+    fields: dict[str, Field]
+    records: tuple[Voice, ...]
+    disputes: tuple[Dispute, ...]
+    part_of: tuple[str, ...]
+
+
+class Traits(Struct, frozen=True):
+    """The attributes by which changes are filtered. `lat` and `lon` in degrees."""
+
+    networks: tuple[str, ...]
+    families: tuple[str, ...]
+    types: tuple[str, ...]
+    labels: tuple[str, ...]
+    status: str
+    departement: str | None
+    insee: str | None
+    lat: float | None
+    lon: float | None
+
+
+class ViewPut(Struct, frozen=True, omit_defaults=True):
+    """Data of `view.put`: the place as it is now, the traits it had, what changed, and which events did it.
+
+    Where that would be too long for an event, `after` is null and `dataref` says where to read it.
+    """
+
+    id: str
+    networks: tuple[str, ...]
+    after: Raw
+    traits: Traits
+    before: Traits | None
+    changed: Raw
+    cause: tuple[str, ...]
+    dataref: str | None = None
+
+
+class ViewRemove(Struct, frozen=True):
+    """Data of `view.remove`: why the place left the view and where it went, if it went anywhere."""
+
+    id: str
+    before: Traits
+    reason: str
+    moved_to: str | None
+    cause: tuple[str, ...]
+
+
+class Head(Struct, frozen=True):
+    """Where a node's log stood: the input of the view."""
+
+    node: str
+    epoch: int
+    size: int
+    log_root: str
+    descriptor: str
+
+
+class Digest(Struct, frozen=True):
+    """Equal heads, policy and followed set mean equal `view_root`, on every machine."""
+
+    policy_id: str
+    followed: str
+    view_root: str
+    count: int
+    heads: tuple[Head, ...]

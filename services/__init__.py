@@ -1,0 +1,1 @@
+"""Every folder here is a service, every file is what services share."""

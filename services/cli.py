@@ -1,0 +1,68 @@
+"""The command line of a service: what its three `__main__` share."""
+
+import sys
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import click
+
+from services import logs, run
+from services.errors import Failure
+from services.postgres import WEATHER
+from services.release import release
+
+LEVELS = ("debug", "info", "warning", "error")
+
+
+class Commands(click.Group):
+    """A group of commands whose failures are one clear line each, with exit code 2."""
+
+    def invoke(self, context: click.Context) -> Any:
+        """Run the command that was asked for."""
+        # Until `serve` says otherwise: what a command prints must not be mixed with what it logs.
+        logs.configure(self.name or "maillage", "warning", pretty=True)
+        try:
+            return super().invoke(context)
+        except (Failure, ExceptionGroup, *WEATHER) as error:  # type: ignore[misc]
+            lines = explained(error)
+            if lines is None:
+                raise
+        for line in lines:
+            click.echo(line, err=True)
+        return context.exit(2)
+
+
+def explained(error: BaseException) -> list[str] | None:
+    """What an operator can do something about, as lines; None for a bug."""
+    match error:
+        case ExceptionGroup():
+            return next(filter(None, map(explained, error.exceptions)), None)
+        case Failure():
+            return said(error)
+        case BrokenPipeError():
+            return None
+        case _ if isinstance(error, WEATHER):
+            return [f"{type(error).__name__}: {error}"]
+    return None
+
+
+def said(failure: Failure) -> list[str]:
+    """A failure as lines for an operator: what is wrong, then each mistake with its place."""
+    title = (failure.__doc__ or "").partition("\n")[0]
+    lines = [failure.detail.format(**failure.arguments) or title]
+    return lines + [f"  {fault.where}: {fault.what.format(**fault.args)}" for fault in failure.faults]
+
+
+def commands(service: str, promise: str | None, serve: Callable[[], Coroutine[Any, Any, None]]) -> Commands:
+    """The commands of a service, beginning with `serve`; `promise` is the docstring of its package."""
+    group = Commands(name=f"python -m services.{service}", help=promise, no_args_is_help=True)
+    group = click.version_option(release(), prog_name=f"maillage {service}")(group)
+
+    @group.command("serve")
+    @click.option("--log-level", type=click.Choice(LEVELS), default="info", show_default=True)
+    def serving(log_level: str) -> None:
+        """Run the service until it is told to stop."""
+        logs.configure(service, log_level, pretty=sys.stderr.isatty())
+        run.main(serve)
+
+    return group

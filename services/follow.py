@@ -1,0 +1,528 @@
+"""Follow a log without a gap: the feed is the truth, RabbitMQ rings and brings the next event early.
+
+Per node two loops: `listen` puts what RabbitMQ brings into an inbox, `pull` applies what comes next and reads
+the feed whenever the inbox cannot be the whole story.
+"""
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from itertools import islice
+from time import monotonic
+from typing import BinaryIO
+
+import aiohttp
+import msgspec
+import structlog
+from aio_pika.abc import AbstractIncomingMessage
+from asyncpg import UniqueViolationError
+from msgspec import Struct
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+from schemas.event import MAX_EVENT, Checkpoint, Line, SignedText, SnapshotHead
+from schemas.node import Amqp, Signed
+from services import broker, follow_store, foreign, identity, postgres, proofs
+from services.bell import Bell
+from services.errors import Forked, Untrue
+from services.follow_store import Source
+from services.identity import Identity
+from services.postgres import Connection, Pool
+from services.proofs import Followed, Heard, Position, State
+from services.run import calm, keep
+
+PAGE = 1000
+BATCH = 500
+SHORTEST_WAIT, LONGEST_WAIT = 0.9, 25.0
+CONFLICT = 409
+ANSWER = aiohttp.ClientTimeout(total=LONGEST_WAIT + 30, sock_connect=10, sock_read=LONGEST_WAIT + 10)
+STREAMED = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=30)
+# As many events of a registry as we ask for, each as long as it may be, with its escapes.
+MOST_PAGE = PAGE * MAX_EVENT * 3 // 2
+MOST_LINE = 1024 * 1024
+MOST_DESCRIPTORS = 16 * 1024 * 1024
+MOST_SNAPSHOT = 8 * 1024**3
+MOST_MESSAGE = 320 * 1024
+INBOX = 2000
+# However many nodes are followed, their events are written by so few at a time: the others may use the pool.
+# Whole snapshots take long: they have turns of their own, and hold up nobody's events.
+WRITERS, SNAPSHOTS = 4, 2
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
+STALE_AFTER = 3
+
+# What a node that is away or busy looks like from here.
+WEATHER: tuple[type[BaseException], ...] = (aiohttp.ClientError, *broker.WEATHER, *postgres.WEATHER)
+
+Effect = Callable[[Connection, str, Sequence[Followed]], Awaitable[None]]
+log = structlog.get_logger()
+
+
+async def no_effect(conn: Connection, node: str, events: Sequence[Followed]) -> None:
+    """For followers that only keep events."""
+
+
+class Gauges:
+    """What operators see of following."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.applied = Counter(
+            "maillage_follow_events_total",
+            "Events applied, by node and by the way they came (amqp, feed, snapshot)",
+            ["node", "via"],
+            registry=registry,
+        )
+        self.refused = Counter(
+            "maillage_follow_refused_total", "Integrity errors, by node", ["node"], registry=registry
+        )
+        self.opaque = Counter(
+            "maillage_follow_opaque_total",
+            "Events that this version cannot read",
+            ["node"],
+            registry=registry,
+        )
+        self.listening = Gauge(
+            "maillage_follow_listening",
+            "1 while RabbitMQ brings a node's events",
+            ["node"],
+            registry=registry,
+        )
+
+
+class Context(Struct, frozen=True):
+    """What following needs: own database, HTTP client, what to do with events, whom to wake, the clock."""
+
+    pool: Pool
+    client: aiohttp.ClientSession
+    effect: Effect
+    bell: Bell
+    gauges: Gauges
+    now: Callable[[], datetime]
+    turns: asyncio.Semaphore = msgspec.field(default_factory=lambda: asyncio.Semaphore(WRITERS))
+    snapshots: asyncio.Semaphore = msgspec.field(default_factory=lambda: asyncio.Semaphore(SNAPSHOTS))
+
+    @asynccontextmanager
+    async def writing(self, turns: asyncio.Semaphore) -> AsyncIterator[Connection]:
+        """A transaction in which events are stored, when it is our turn."""
+        async with turns, self.pool.acquire() as conn, conn.transaction():
+            yield conn
+
+
+class Message(Struct, frozen=True):
+    """What RabbitMQ brought, not yet believed."""
+
+    seq: int
+    text: SignedText
+
+
+class Inbox:
+    """What RabbitMQ brings, bounded. A ring of its doorbell means: look at the feed."""
+
+    def __init__(self) -> None:
+        self.listening = False
+        self._messages: asyncio.Queue[Message | None] = asyncio.Queue(INBOX)
+
+    def put(self, message: Message) -> None:
+        """Take a message; where there is no room it is dropped, and the gap will tell."""
+        if not self._messages.full():
+            self._messages.put_nowait(message)
+
+    def ring(self) -> None:
+        """Have the feed looked at."""
+        if not self._messages.full():
+            self._messages.put_nowait(None)
+
+    async def take(self, seconds: float) -> list[Message] | None:
+        """What came, in order; None after a ring, or when nothing came for so long."""
+        try:
+            # Not wait_for: in Python 3.11 it forgets a cancellation that comes with a message.
+            async with asyncio.timeout(seconds):
+                first = await self._messages.get()
+        except TimeoutError:
+            return None
+        batch = [first]
+        while len(batch) < BATCH and not self._messages.empty():
+            batch.append(self._messages.get_nowait())
+        messages = [m for m in batch if m is not None]
+        return messages if len(messages) == len(batch) else None
+
+
+class Follower:
+    """One followed node: where we are in its log, and how it goes."""
+
+    def __init__(self, context: Context, source: Source) -> None:
+        self.context, self.source = context, source
+        self.inbox = Inbox()
+        self.here = Position()
+        self.whose: Identity | None = None
+        self.amqp: Amqp | None = None
+        self.identified = asyncio.Event()
+        self.fresh_at = monotonic()
+        self.highest: Heard | None = None
+        self.pause = FIRST_PAUSE
+        self.alone = False
+
+    @property
+    def heartbeat_s(self) -> int:
+        """How often the node says that it lives."""
+        said = self.whose.descriptor.heartbeat_s if self.whose else 60
+        return min(said, follow_store.LONGEST_HEARTBEAT)
+
+    async def run(self) -> None:
+        """Follow for ever; only a bug ends it."""
+        name = self.source.alias
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(keep(f"follow {name}", self.pull, WEATHER))
+            tasks.create_task(keep(f"listen {name}", self.listen, WEATHER))
+            tasks.create_task(keep(f"watch {name}", self.watch, WEATHER))
+
+    async def pull(self) -> None:
+        """Apply what comes next, alone among all processes; an integrity error stops this node only."""
+        # Known anew at each attempt: where another process follows, this one says nothing of the node's state.
+        self.alone = False
+        async with postgres.locked(self.context.pool, f"follow {self.source.node}"):
+            self.alone = True
+            await self._follow_through()
+
+    async def _follow_through(self) -> None:
+        while True:
+            try:
+                await self._follow()
+            except Untrue as untrue:
+                await self._broken(untrue)
+                await asyncio.sleep(self.pause)
+                self.pause = min(LONGEST_PAUSE, self.pause * 2)
+            except aiohttp.ClientResponseError as error:
+                if error.status == CONFLICT:
+                    await self._set_state("lagging")
+                raise
+
+    async def _broken(self, untrue: Untrue) -> None:
+        said = untrue.detail.format(**untrue.arguments).replace("\0", "")[:500]
+        kind, state = ("forked", "forked") if isinstance(untrue, Forked) else ("untrue", "broken")
+        log.error(kind, node=self.source.alias, cursor=self.here.cursor, detail=said, **untrue.extra)
+        self.context.gauges.refused.labels(self.source.alias).inc()
+        await self._set_state(state, said)
+
+    async def _set_state(self, state: str, trouble: str | None = None) -> None:
+        async with self.context.pool.acquire() as conn:
+            await follow_store.set_state(conn, self.source.node, state, trouble)
+
+    async def _follow(self) -> None:
+        await self._begin()
+        while True:
+            await self.catch_up()
+            calm()
+            if self.inbox.listening:
+                await self._live()
+            else:
+                await self._wait()
+
+    async def _wait(self) -> None:
+        """Wait at the feed for what comes next; a node that does not let us wait is not asked at once again."""
+        started = monotonic()
+        if not await self._turn(min(LONGEST_WAIT, float(self.heartbeat_s))):
+            await asyncio.sleep(max(0.0, SHORTEST_WAIT - (monotonic() - started)))
+
+    async def _begin(self) -> None:
+        async with self.context.pool.acquire() as conn:
+            await follow_store.follow(conn, self.source)
+            known = await follow_store.node(conn, self.source.node)
+            highest = await follow_store.highest(conn, self.source.node)
+        self.here = known.position if known else Position()
+        self.highest = _heard_before(highest) if highest else None
+        await self._identify()
+        if self.here.epoch == 0:
+            await self._start_from_snapshot()
+
+    async def _identify(self) -> Identity:
+        """The chain of the node's descriptors, verified and kept."""
+        body = await self._get("/descriptors", MOST_DESCRIPTORS)
+        chain = [foreign.decoded(line, Signed) for line in body.splitlines()]
+        whose = identity.verified(chain)
+        if whose.node != self.source.node:
+            raise Untrue(
+                "At {url} answers node {node}, not the one that is followed.",
+                {"url": self.source.url, "node": whose.node},
+            )
+        async with self.context.pool.acquire() as conn, conn.transaction():
+            for version, one in enumerate(chain, start=1):
+                signatures = msgspec.json.encode(one.signatures)
+                await follow_store.add_descriptor(conn, whose.node, version, one.raw, signatures)
+            await follow_store.set_identity(conn, whose)
+        self.whose, self.amqp = whose, whose.descriptor.amqp
+        self.identified.set()
+        return whose
+
+    async def _owner(self, descriptor: str) -> Identity:
+        """The identity in force, fetched anew where a checkpoint names another descriptor."""
+        whose = self.whose if self.whose and self.whose.hash == descriptor else await self._identify()
+        if descriptor not in whose.heads:
+            raise Untrue("The checkpoint names a descriptor that the node does not serve.")
+        return whose
+
+    async def catch_up(self) -> None:
+        """Read the feed to its end."""
+        while await self._turn(0):
+            pass
+
+    async def _turn(self, wait: float) -> bool:
+        """Read and apply one page, waiting for it; whether there is more."""
+        body = await self._get(f"/feed?after={self.here.cursor}&limit={PAGE}&wait={wait:g}")
+        page = proofs.page(body)
+        whose = await self._owner(_peek(page.checkpoint))
+        events, after, close = proofs.proven(page, self.here, whose, self.highest)
+        behind = close.size > after.tree.size
+        if events or self.here.epoch == 0:
+            await self._apply(events, after, "feed", behind=behind)
+        await self._heard(Heard(page.checkpoint, close))
+        return bool(events)
+
+    async def _live(self) -> None:
+        """Apply what RabbitMQ brings as long as it is exactly what comes next."""
+        assert self.whose is not None  # noqa: S101 - set by _begin
+        until = monotonic() + self.heartbeat_s
+        while (left := until - monotonic()) > 0 and self.inbox.listening:
+            messages = await self.inbox.take(left)
+            if messages is None:
+                return
+            size = self.here.tree.size
+            new = [m for m in messages if m.seq > size]
+            if [m.seq for m in new] != list(range(size + 1, size + 1 + len(new))):
+                return
+            if new and not await self._believed([m.text for m in new], self.whose):
+                return
+
+    async def _believed(self, texts: Sequence[SignedText], whose: Identity) -> bool:
+        """Apply messages that are true. Who put an untrue one there is unknown: the feed tells what is so."""
+        try:
+            events, after = proofs.live(texts, self.here, whose)
+            await self._apply(events, after, "amqp", behind=False)
+        except Untrue as untrue:
+            said = untrue.detail.format(**untrue.arguments)
+            log.warning("untrue message", node=self.source.alias, cursor=self.here.cursor, detail=said)
+            self.context.gauges.refused.labels(self.source.alias).inc()
+            return False
+        return True
+
+    async def _apply(self, events: Sequence[Followed], after: Position, via: str, *, behind: bool) -> None:
+        state = "lagging" if behind else "live"
+        async with self.context.writing(self.context.turns) as conn:
+            # First, so that a process that has lost its lock stops here, before it writes an event twice.
+            if not await self._moved(conn, after, state):
+                raise ConnectionError("another process moved this node's cursor")
+            await self._check_versions(conn, events)
+            await self._store(conn, events)
+        self.here = after
+        self.pause, self.fresh_at = FIRST_PAUSE, monotonic()
+        self._count(events, via)
+        self.context.bell.ring()
+
+    async def _moved(self, conn: Connection, after: Position, state: str) -> bool:
+        now = self.context.now()
+        return await follow_store.move(conn, self.source.node, self.here, after, state=state, at=now)
+
+    async def _check_versions(self, conn: Connection, events: Sequence[Followed]) -> None:
+        """Versions of a record follow each other, except across events whose record cannot be read."""
+        known = await follow_store.versions(conn, [e.event.subject for e in events if e.event])
+        for event in events:
+            if event.event is None:
+                return
+            try:
+                proofs.next_version(event, known.get(event.event.subject))
+            except Untrue:
+                if await follow_store.has_unreadable(conn, self.source.node):
+                    return
+                raise
+            known[event.event.subject] = event.event.recordversion
+
+    async def _store(self, conn: Connection, events: Sequence[Followed]) -> None:
+        node = self.source.node
+        await follow_store.add_events(conn, node, events)
+        await follow_store.set_records(conn, node, events)
+        if opaque := sum(e.opaque is not None for e in events):
+            await follow_store.count_opaque(conn, node, opaque)
+        await self.context.effect(conn, node, events)
+
+    def _count(self, events: Sequence[Followed], via: str) -> None:
+        alias = self.source.alias
+        self.context.gauges.applied.labels(alias, via).inc(len(events))
+        self.context.gauges.opaque.labels(alias).inc(sum(e.opaque is not None for e in events))
+
+    async def _heard(self, heard: Heard) -> None:
+        """A higher checkpoint is a sign of life; an old copy is nothing."""
+        if self.highest is not None and _order(heard) <= _order(self.highest):
+            return
+        self.highest, self.fresh_at = heard, monotonic()
+        close, kept = heard.said, msgspec.json.encode(heard.signed).decode()
+        async with self.context.pool.acquire() as conn:
+            node = self.source.node
+            await follow_store.heard(conn, node, told=close.size, highest=kept, at=self.context.now())
+            if close.size == self.here.tree.size:
+                await follow_store.set_state(conn, node, "live")
+
+    async def _start_from_snapshot(self) -> None:
+        """Fetch a snapshot whole, then apply it: a slow node holds up nobody else's transactions."""
+        await self._set_state("snapshotting")
+        with tempfile.TemporaryFile() as file:
+            async with self._opened("/snapshot", STREAMED) as response:
+                async for chunk in response.content.iter_any():
+                    file.write(chunk)
+                    if file.tell() > MOST_SNAPSHOT:
+                        raise Untrue("The answer is larger than any page may be.")
+            file.seek(0)
+            await self._read_snapshot(file)
+
+    async def _read_snapshot(self, file: BinaryIO) -> None:
+        lines = _lines(file)
+        head = foreign.decoded(next(lines, b""), SnapshotHead)
+        whose = await self._owner(_peek(head.checkpoint))
+        there, close = proofs.snapshot(head, whose)
+        state = proofs.State(close)
+        async with self.context.writing(self.context.snapshots) as conn:
+            if not await follow_store.stands(conn, self.source.node, self.here):
+                raise ConnectionError("another process moved this node's cursor")
+            await self._store_snapshot(conn, lines, there, state, whose)
+            await self._moved(conn, there, "live")
+        self.here = there
+        self.context.gauges.applied.labels(self.source.alias, "snapshot").inc(state.count)
+        self.context.bell.ring()
+        await self._heard(Heard(head.checkpoint, close))
+
+    async def _store_snapshot(
+        self, conn: Connection, lines: Iterator[bytes], there: Position, state: State, whose: Identity
+    ) -> None:
+        """Store the latest event of every record."""
+        for chunk in _chunked(lines):
+            events = [proofs.snapshot_line(foreign.decoded(x, Line), there, whose) for x in chunk]
+            state.add(events)
+            try:
+                await self._store(conn, events)
+            except UniqueViolationError as error:
+                raise Untrue("The snapshot has two events of one number.") from error
+        state.agree()
+
+    async def watch(self) -> None:
+        """Say so when nothing fresh has come for three heartbeats."""
+        while True:
+            await asyncio.sleep(1.0)
+            if not self.alone or monotonic() - self.fresh_at <= STALE_AFTER * self.heartbeat_s:
+                continue
+            async with self.context.pool.acquire() as conn:
+                known = await follow_store.node(conn, self.source.node)
+                if known and known.state in ("new", "snapshotting", "live", "lagging"):
+                    await follow_store.set_state(conn, self.source.node, "stale", known.trouble)
+
+    async def listen(self) -> None:
+        """Put what RabbitMQ brings into the inbox, while the node has a broker."""
+        amqp = await self._broker()
+        async with broker.connected(broker.stranger(amqp.url)) as connection:
+            messages = await broker.reading(connection, amqp.stream)
+            self.context.gauges.listening.labels(self.source.alias).set(1)
+            self.inbox.listening = True
+            self.inbox.ring()
+            try:
+                calm()
+                await self._receive(messages)
+            finally:
+                self.inbox.listening = False
+                self.inbox.ring()
+                self.context.gauges.listening.labels(self.source.alias).set(0)
+        raise ConnectionError("the broker ended the stream")
+
+    async def _broker(self) -> Amqp:
+        """Where the node's messages are read, once it has said so; a node without a broker never does."""
+        while self.amqp is None:
+            await self.identified.wait()
+            self.identified.clear()
+        return self.amqp
+
+    async def _receive(self, messages: AsyncIterator[AbstractIncomingMessage]) -> None:
+        waiting = 0
+        async for message in messages:
+            self._take(message)
+            waiting += 1
+            # Credit is given back in batches; the stream keeps no state of readers.
+            if waiting == broker.PREFETCH // 5:
+                await message.ack(multiple=True)
+                waiting = 0
+
+    def _take(self, message: AbstractIncomingMessage) -> None:
+        """A message as a candidate for what comes next; one that cannot be is a ring of the doorbell."""
+        try:
+            if len(message.body) > MOST_MESSAGE:
+                raise ValueError("no event is that long")
+            seq = int(msgspec.json.decode(message.body, type=_Sequence).sequence)
+            raw, headers = message.body.decode(), message.headers
+            text = SignedText(raw=raw, kid=str(headers["kid"]), sig=str(headers["sig"]))
+        except (*foreign.UNREADABLE, KeyError):
+            self.inbox.ring()
+            return
+        self.inbox.put(Message(seq=seq, text=text))
+
+    def _opened(self, path: str, timeout: aiohttp.ClientTimeout) -> "aiohttp.client._RequestContextManager":
+        """A request that follows no redirect and fails on anything but 200."""
+        url = self.source.url.rstrip("/") + path
+        return self.context.client.get(url, timeout=timeout, allow_redirects=False, raise_for_status=_accept)
+
+    async def _get(self, path: str, most: int = MOST_PAGE) -> bytes:
+        async with self._opened(path, ANSWER) as response:
+            return await whole(response, most)
+
+
+async def whole(response: aiohttp.ClientResponse, most: int) -> bytes:
+    """The body of an answer; Untrue once it is longer than so many bytes."""
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > most:
+            raise Untrue("The answer is larger than any page may be.")
+    return bytes(body)
+
+
+class _Sequence(Struct):
+    sequence: str
+
+
+async def _accept(response: aiohttp.ClientResponse) -> None:
+    if response.status != 200:
+        raise aiohttp.ClientResponseError(
+            response.request_info, response.history, status=response.status, message=response.reason or ""
+        )
+
+
+def _peek(signed: SignedText) -> str:
+    """The descriptor that a checkpoint names; the checkpoint itself is verified with it afterwards."""
+    return proofs.said(signed).descriptor
+
+
+def _heard_before(kept: str) -> Heard:
+    """The highest checkpoint, from where it was kept once it was believed."""
+    signed = msgspec.json.decode(kept, type=SignedText)
+    return Heard(signed, msgspec.json.decode(signed.raw, type=Checkpoint))
+
+
+def _order(heard: Heard) -> tuple[int, int]:
+    return heard.said.epoch, heard.said.n
+
+
+def _lines(file: BinaryIO) -> Iterator[bytes]:
+    while line := file.readline(MOST_LINE):
+        if not line.endswith(b"\n"):
+            raise Untrue("The snapshot is cut.")
+        yield line
+
+
+def _chunked(lines: Iterator[bytes]) -> Iterator[list[bytes]]:
+    while chunk := list(islice(lines, PAGE)):
+        yield chunk
+
+
+def client() -> aiohttp.ClientSession:
+    """The HTTP client with which logs are read."""
+    return aiohttp.ClientSession(
+        timeout=ANSWER,
+        auto_decompress=True,
+        headers={"Accept-Encoding": "gzip", "User-Agent": "maillage"},
+        connector=aiohttp.TCPConnector(limit=0, limit_per_host=4),
+    )

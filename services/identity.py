@@ -1,0 +1,132 @@
+"""What a node says of itself, and whether that chain of descriptors holds. Pure."""
+
+from collections.abc import Iterable, Sequence
+from hashlib import sha256
+
+import msgspec
+
+from schemas.node import Amqp, Descriptor, Epoch, Signature, Signed, SigningKey
+from services import foreign, signing
+from services.errors import Untrue
+from services.signing import Signer
+
+MAX_BYTES = 1024 * 1024
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """A verified chain of descriptors: whose it is, since when, and what is in force."""
+
+    node: str
+    created: str
+    descriptor: Descriptor
+    hash: str
+    heads: tuple[str, ...]
+
+
+class About(msgspec.Struct, frozen=True):
+    """What an operator says of her node when it is born."""
+
+    slug: str
+    name: str
+    license: str
+    contact: str
+    url: str
+    amqp: Amqp | None
+    heartbeat_s: int
+    emits: tuple[str, ...]
+
+
+def cursor(text: str) -> tuple[int, int]:
+    """The (epoch, seq) of a cursor text that has already been checked."""
+    epoch, _, seq = text.partition(".")
+    return int(epoch), int(seq)
+
+
+def genesis(about: About, *, root: Signer, online: Signer, created: str) -> Signed:
+    """The first descriptor of a node, signed by its own root key. Its hash is the node's identity."""
+    descriptor = Descriptor(
+        v=1,
+        version=1,
+        prev=None,
+        created=created,
+        slug=about.slug,
+        name=about.name,
+        license=about.license,
+        contact=about.contact,
+        url=about.url,
+        amqp=about.amqp,
+        root_keys=(signing.text(root.public),),
+        threshold=1,
+        signing_keys=(SigningKey(kid=online.kid, key=signing.text(online.public), start="1.0", end=None),),
+        epochs=(Epoch(epoch=1, base=None, reason="genesis"),),
+        heartbeat_s=about.heartbeat_s,
+        emits=about.emits,
+        peers=(),
+    )
+    return signed(msgspec.json.encode(descriptor), [root])
+
+
+def signed(raw: bytes, roots: Iterable[Signer]) -> Signed:
+    """A descriptor's bytes with the signatures of these root keys."""
+    return Signed(
+        raw=raw.decode(),
+        signatures=tuple(
+            Signature(kid=r.kid, sig=signing.text(r.sign(signing.DESCRIPTOR, raw))) for r in roots
+        ),
+    )
+
+
+def _read(one: Signed) -> Descriptor:
+    if len(one.raw) > MAX_BYTES:
+        raise Untrue("The descriptor is larger than {limit} bytes.", {"limit": MAX_BYTES})
+    found = foreign.decoded(one.raw, Descriptor)
+    for key in (*found.root_keys, *(k.key for k in found.signing_keys)):
+        foreign.unpacked(key)
+    return found
+
+
+def _signatures(one: Signed, keys: Sequence[str]) -> int:
+    """How many of these root keys signed this descriptor."""
+    publics = {signing.kid(signing.data(k)): signing.data(k) for k in keys}
+    raw = one.raw.encode()
+    good = {s.kid for s in one.signatures if s.kid in publics and _fits(publics[s.kid], raw, s.sig)}
+    return len(good)
+
+
+def _fits(public: bytes, raw: bytes, sig: str) -> bool:
+    return signing.verifies(public, signing.DESCRIPTOR, raw, foreign.unpacked(sig))
+
+
+def verified(chain: Sequence[Signed]) -> Identity:
+    """The identity behind descriptors 1..n, oldest first; Untrue where the chain does not hold."""
+    if not chain:
+        raise Untrue("The node serves no descriptor.")
+    heads: list[str] = []
+    before: Descriptor | None = None
+    first = _read(chain[0])
+    for place, one in enumerate(chain, start=1):
+        now = _read(one)
+        authority = before or now
+        fits = now.version == place and now.prev == (heads[-1] if heads else None)
+        if not fits or _signatures(one, authority.root_keys) < authority.threshold:
+            raise Untrue("Descriptor {version} does not follow from the one before.", {"version": place})
+        heads.append(sha256(one.raw.encode()).hexdigest())
+        before = now
+    return Identity(
+        node=signing.node_id(chain[0].raw.encode()),
+        created=first.created,
+        descriptor=before or first,
+        hash=heads[-1],
+        heads=tuple(heads),
+    )
+
+
+def key_at(descriptor: Descriptor, kid: str, position: tuple[int, int]) -> bytes:
+    """The public key with this short name, valid at this log position; Untrue when there is none."""
+    for key in descriptor.signing_keys:
+        begun = cursor(key.start) <= position
+        if key.kid == kid and begun and (key.end is None or position <= cursor(key.end)):
+            return signing.data(key.key)
+    raise Untrue(
+        "Key {kid} is not valid at {cursor}.", {"kid": kid, "cursor": f"{position[0]}.{position[1]}"}
+    )

@@ -1,0 +1,80 @@
+"""Private keys on disk: one file a key, readable by the owner only."""
+
+import os
+from pathlib import Path
+
+import msgspec
+
+from services import signing
+from services.errors import Misconfigured
+from services.signing import Signer
+
+
+class KeyFile(msgspec.Struct, frozen=True):
+    """What a key file holds, as JSON: the short name, the public key, and the secret seed."""
+
+    kid: str
+    key: str
+    seed: str
+
+
+def make(path: Path) -> Signer:
+    """A new key, written to a file that must not exist yet."""
+    made = signing.signer(os.urandom(32))
+    content = KeyFile(kid=made.kid, key=signing.text(made.public), seed=signing.text(bytes(made.key)))
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError as error:
+        raise Misconfigured(
+            "{path} exists already; a key is never overwritten.", {"path": str(path)}
+        ) from error
+    with os.fdopen(handle, "wb") as file:
+        file.write(msgspec.json.encode(content) + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+    return made
+
+
+def load(path: Path) -> Signer:
+    """The key in a file; Misconfigured when it is absent or not a key."""
+    try:
+        content = msgspec.json.decode(path.read_bytes(), type=KeyFile)
+        found = signing.signer(signing.data(content.seed))
+    except FileNotFoundError as error:
+        raise Misconfigured("There is no key at {path}.", {"path": str(path)}) from error
+    except (msgspec.DecodeError, ValueError) as error:
+        raise Misconfigured("{path} does not hold a key.", {"path": str(path)}) from error
+    return found
+
+
+def _flush(folder: Path) -> None:
+    """A key that the database names must be in its folder after a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+class Keyring:
+    """The online keys of a node: `<kid>.key` files in one folder, loaded when first needed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._signers: dict[str, Signer] = {}
+
+    def make(self) -> Signer:
+        """A new online key in the folder."""
+        fresh = self.folder / "new.key"
+        fresh.unlink(missing_ok=True)
+        made = make(fresh)
+        fresh.rename(self.folder / f"{made.kid}.key")
+        _flush(self.folder)
+        return made
+
+    def signer(self, kid: str) -> Signer:
+        """The online key with this short name."""
+        if kid not in self._signers:
+            self._signers[kid] = load(self.folder / f"{kid}.key")
+        return self._signers[kid]

@@ -1,0 +1,65 @@
+"""What runs unasked where a log is written: publish it, prove it, thin its old checkpoints."""
+
+import asyncio
+from functools import partial
+from time import monotonic
+
+from services import broker, ledger, ledger_store, postgres, relay
+from services.ledger_http import Published
+from services.run import calm, keep
+
+# A full checkpoint may take this share of the time, so that a large log is not held up by proofs of itself.
+SHARE = 0.05
+RECENT = 10 * ledger.BATCH
+
+
+async def publish(served: Published, url: str | None, gauges: relay.Gauges) -> None:
+    """Relay the log to the network's own broker, where there is one."""
+    if url is None:
+        return
+    run = partial(relay.relay, served.pool, url, served.bell, gauges)
+    await keep("relay", run, (*broker.WEATHER, *postgres.WEATHER))
+
+
+class Silence:
+    """How long a log has not been signed, by the clock that nobody sets."""
+
+    def __init__(self, idle: float) -> None:
+        self.idle, self.n, self.since = idle, -1, monotonic()
+
+    def overdue(self, n: int) -> bool:
+        """Whether the signature with this number has been the last one for `idle` seconds."""
+        if n != self.n:
+            self.n, self.since = n, monotonic()
+        return monotonic() - self.since >= self.idle
+
+
+async def prove(served: Published, heartbeat_s: float) -> None:
+    """Sign a full checkpoint once a second while things change, and one each heartbeat while they do not."""
+
+    silence = Silence(heartbeat_s)
+
+    async def run() -> None:
+        while True:
+            started = monotonic()
+            if await ledger.heartbeat(served.pool, served.pen, silence.overdue):
+                served.bell.ring()
+            calm()
+            await asyncio.sleep(max(1.0, (monotonic() - started) / SHARE))
+
+    await keep("prove", run, postgres.WEATHER)
+
+
+async def thin(served: Published) -> None:
+    """Of checkpoints of one size keep the last, of old ones one for every 256 events."""
+
+    async def run() -> None:
+        while True:
+            async with served.pool.acquire() as conn:
+                head = await ledger.current(conn)
+                until = max(0, head.size - RECENT)
+                await ledger_store.thin_checkpoints(conn, every=ledger.KEEP_ONE_IN, keep=until)
+            calm()
+            await asyncio.sleep(60)
+
+    await keep("thin", run, postgres.WEATHER)

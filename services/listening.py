@@ -1,0 +1,87 @@
+"""Listening: a socket with a deadline for request headers, a cap on connections, and an end with grace."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from aiohttp import web
+
+from services import problems
+from services.errors import Malformed
+from services.problems import Crashed
+
+# aiohttp closes a connection that has waited this long for a request to be complete in its headers, counted
+# from its opening or from its last answer, whatever has trickled in meanwhile.
+HEADERS_WITHIN = 10.0
+GRACE = 3.0
+
+_FULL = (
+    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+)
+
+
+class _Connection(web.RequestHandler):
+    """aiohttp's connection, whose answers to what is not HTTP are problems as well."""
+
+    __slots__ = ()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        if request.writer.output_size > 0:
+            # Whoever began the answer has logged why; all that is left is to cut it.
+            raise ConnectionResetError("an answer failed after it had begun") from exc
+        failure = Malformed("This is not an HTTP request.") if status == 400 else Crashed()
+        answer = problems.response(failure, request.headers.get("Accept-Language"))
+        answer.headers["Server"] = "maillage"
+        answer.force_close()
+        return answer
+
+
+class _Refusal(asyncio.Protocol):
+    """What a client gets when all connections are taken."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        if isinstance(transport, asyncio.Transport):
+            transport.write(_FULL)
+            transport.close()
+
+
+@asynccontextmanager
+async def listening(
+    app: web.Application,
+    host: str,
+    port: int,
+    *,
+    max_connections: int = 1000,
+    headers_within: float = HEADERS_WITHIN,
+) -> AsyncIterator[int]:
+    """Serve `app` inside the `async with`, which gives the port (a free one where `port` is 0).
+
+    At the end no connection is accepted any more and handlers have three seconds to finish.
+    """
+    options: dict[str, Any] = {"keepalive_timeout": headers_within, "access_log": None, "lingering_time": 2.0}
+    # aiohttp waits this long twice: for handlers to end, then for those that it has cancelled.
+    runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=GRACE / 2, **options)
+    await runner.setup()
+    server, loop = runner.server, asyncio.get_running_loop()
+    assert server is not None  # noqa: S101 - tells the type checker what setup() did
+
+    def connection() -> asyncio.Protocol:
+        if len(server.connections) >= max_connections:
+            return _Refusal()
+        return _Connection(server, loop=loop, **options)
+
+    sockets = None
+    try:
+        sockets = await loop.create_server(connection, host, port, backlog=512)
+        yield sockets.sockets[0].getsockname()[1]
+    finally:
+        if sockets:
+            sockets.close()
+        await runner.cleanup()

@@ -1,0 +1,285 @@
+"""What must be true of what a node sends before anything of it is believed. Pure."""
+
+import re
+from collections.abc import Sequence
+
+import msgspec
+from msgspec import Struct
+
+from schemas import event as events
+from schemas.event import Checkpoint, Event, Line, SignedText, SnapshotHead
+from services import foreign, identity, merkle, signing
+from services.errors import Forked, Untrue
+from services.identity import Identity
+from services.merkle import Range
+
+KNOWN = frozenset((*events.REGISTRY_EMITS, *events.SYNC_EMITS))
+LARGEST = 2**53
+LAST_EPOCH = 2**31 - 1
+# Far more than any network has; what a snapshot costs follows the number of its records.
+MOST_RECORDS = 5_000_000
+MOST_CHECKPOINT = 16 * 1024
+UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+# A record of a registry, or a place of a sync under its common id.
+SUBJECT = re.compile(rf"[a-z2-7]{{26}}:(?:[a-z2-7]{{26}}:)?{UUID}")
+
+
+class Followed(Struct, frozen=True):
+    """An event of a node as it was proven. `opaque`: why this version cannot use it; where it cannot even read
+    whose it is, `event` is None."""
+
+    seq: int
+    epoch: int
+    raw: bytes
+    kid: str
+    sig: bytes
+    leaf: bytes
+    event: Event | None
+    opaque: str | None = None
+
+    @property
+    def cursor(self) -> str:
+        """Where the event stands in its log."""
+        return f"{self.epoch}.{self.seq}"
+
+
+class Position(Struct, frozen=True):
+    """How far a log is followed: the epoch, the Merkle range over all its leaves, the highest checkpoint."""
+
+    epoch: int = 0
+    tree: Range = Range()
+    n: int = 0
+
+    @property
+    def cursor(self) -> str:
+        """Where to go on."""
+        return f"{self.epoch}.{self.tree.size}"
+
+
+class Heard(Struct, frozen=True):
+    """A checkpoint that was believed, as it was served and as it reads: no later one may contradict it."""
+
+    signed: SignedText
+    said: Checkpoint
+
+
+class Page(Struct, frozen=True):
+    """A page of a feed, taken apart and not yet believed."""
+
+    lines: tuple[Line, ...]
+    checkpoint: SignedText
+
+
+def page(body: bytes) -> Page:
+    """The lines of a feed page and the checkpoint that closes it."""
+    try:
+        lines = msgspec.json.decode(b"[" + b",".join(body.split(b"\n")[:-1]) + b"]", type=list[Line])
+    except foreign.UNREADABLE as error:
+        raise Untrue("The feed cannot be read: {why}", {"why": str(error)}) from error
+    if not body.endswith(b"\n") or not lines or lines[-1].checkpoint is None:
+        raise Untrue("The page of the feed is cut: it does not end with a checkpoint.")
+    return Page(lines=tuple(lines[:-1]), checkpoint=lines[-1].checkpoint)
+
+
+def said(signed: SignedText) -> Checkpoint:
+    """What a checkpoint says, not yet believed."""
+    return foreign.decoded(signed.raw, Checkpoint, MOST_CHECKPOINT)
+
+
+def checkpoint(signed: SignedText, whose: Identity, known: Heard | None = None) -> Checkpoint:
+    """A checkpoint of this node, by a key that is valid there; Forked where it contradicts the one known."""
+    found = said(signed)
+    if found.node != whose.node:
+        raise Untrue("The checkpoint is one of node {node}.", {"node": found.node})
+    numbers = (found.n, found.size, found.count or 0)
+    if not (1 <= found.epoch <= LAST_EPOCH and all(0 <= number <= LARGEST for number in numbers)):
+        raise Untrue("The checkpoint names a position that no log can have.")
+    _signed(signed, (found.epoch, found.size), signing.CHECKPOINT, whose)
+    if known is not None and known.said.epoch == found.epoch:
+        _one_log(Heard(signed, found), known)
+    return found
+
+
+def _one_log(heard: Heard, known: Heard) -> None:
+    """Forked where no one log can have had two checkpoints of one epoch."""
+    now, before = heard.said, known.said
+    both = {"signed": [msgspec.to_builtins(one.signed) for one in (known, heard)]}
+    if now.n == before.n and heard.signed.raw != known.signed.raw:
+        raise Forked("The node signed two checkpoints of the number {n}.", {"n": now.n}, extra=both)
+    if now.size == before.size and now.log_root != before.log_root:
+        raise Forked("The node signed two logs of {size} events.", {"size": now.size}, extra=both)
+    if (now.n - before.n) * (now.size - before.size) < 0:
+        low, high = sorted((before, now), key=lambda one: one.n)
+        raise Forked(
+            "The node signed {before} events by checkpoint {low}, then {after} by checkpoint {high}.",
+            {"before": low.size, "low": low.n, "after": high.size, "high": high.n},
+            extra=both,
+        )
+
+
+def _signed(signed: SignedText, position: tuple[int, int], payload_type: str, whose: Identity) -> None:
+    key = identity.key_at(whose.descriptor, signed.kid, position)
+    if not signing.verifies(key, payload_type, signed.raw.encode(), foreign.unpacked(signed.sig)):
+        cursor = f"{position[0]}.{position[1]}"
+        raise Untrue("The signature at {cursor} does not fit.", {"cursor": cursor})
+
+
+def read(raw: bytes, kid: str, sig: bytes, *, position: tuple[int, int], whose: Identity) -> Followed:
+    """An event that claims to stand at this position of this node's log; its signature is not looked at."""
+    epoch, seq = position
+    identity.key_at(whose.descriptor, kid, position)
+    leaf = merkle.leaf(raw)
+    event, why = _event(raw)
+    if event is not None:
+        _placed(event, position, whose)
+    return Followed(epoch=epoch, seq=seq, raw=raw, kid=kid, sig=sig, leaf=leaf, event=event, opaque=why)
+
+
+def _event(raw: bytes) -> tuple[Event | None, str | None]:
+    """The event in these bytes, and why this version cannot use it; what cannot be used has null data."""
+    # Before anything else: what is read below costs no more than an event may.
+    if len(raw) > events.MAX_VIEW_EVENT:
+        return None, f"longer than {events.MAX_VIEW_EVENT} bytes"
+    why = foreign.flaw(raw)
+    try:
+        event = msgspec.json.decode(foreign.shallow(raw) if why else raw, type=Event)
+    except foreign.UNREADABLE as error:
+        return None, str(error)
+    if "\0" in event.type:
+        return None, why
+    why = why or foreign.overlong(raw, event.type)
+    if why is None and event.type not in KNOWN:
+        why = "a type of events that this version does not know"
+    return event, why
+
+
+def _placed(event: Event, position: tuple[int, int], whose: Identity) -> None:
+    """Untrue unless an event is the node's own and stands where it says."""
+    own = event.source == f"urn:maillage:{whose.node}" and event.subject.startswith(whose.node + ":")
+    if not own or not SUBJECT.fullmatch(event.subject):
+        raise Untrue(
+            "Event {id} is not the node's own: {subject}.", {"id": event.id, "subject": event.subject}
+        )
+    epoch, seq = position
+    if event.id != f"{epoch}-{seq:016d}" or event.epoch != epoch or int(event.sequence) != seq:
+        raise Untrue("Event {id} stands at {cursor}.", {"id": event.id, "cursor": f"{epoch}.{seq}"})
+
+
+def _line(line: Line, position: tuple[int, int], whose: Identity) -> Followed:
+    if line.raw is None or line.kid is None or line.sig is None:
+        raise Untrue("A line of the feed holds no event.")
+    return read(line.raw.encode(), line.kid, foreign.unpacked(line.sig), position=position, whose=whose)
+
+
+def proven(
+    page: Page, here: Position, whose: Identity, known: Heard | None = None
+) -> tuple[list[Followed], Position, Checkpoint]:
+    """The events of a page, all or none: in order, unaltered, each at its place. Untrue otherwise.
+
+    Where the page ends at its checkpoint, one signature and one Merkle root prove it; else each event's own.
+    """
+    close = checkpoint(page.checkpoint, whose, known)
+    start = here.tree.size
+    epoch = close.epoch
+    events = [_line(line, (epoch, start + i), whose) for i, line in enumerate(page.lines, start=1)]
+    tree = merkle.extended(here.tree, (e.leaf for e in events))
+    if close.size == tree.size:
+        agree(tree, close)
+    else:
+        for line, event in zip(page.lines, events, strict=True):
+            text = SignedText(raw=line.raw or "", kid=event.kid, sig=line.sig or "")
+            _signed(text, (epoch, event.seq), signing.EVENT, whose)
+    n = max(here.n, close.n) if close.epoch == here.epoch else close.n
+    return events, Position(epoch=epoch, tree=tree, n=n), close
+
+
+def agree(tree: Range, close: Checkpoint) -> None:
+    """Untrue unless the log that we hold is the one that the node signed."""
+    if merkle.root(tree).hex() != close.log_root:
+        raise Untrue("The log up to {size} is not the one that the node signed.", {"size": close.size})
+
+
+def live(messages: Sequence[SignedText], here: Position, whose: Identity) -> tuple[list[Followed], Position]:
+    """Single events that come next, each proven by its own signature."""
+    events = []
+    for seq, message in enumerate(messages, start=here.tree.size + 1):
+        position = (here.epoch, seq)
+        _signed(message, position, signing.EVENT, whose)
+        sig = foreign.unpacked(message.sig)
+        events.append(read(message.raw.encode(), message.kid, sig, position=position, whose=whose))
+    tree = merkle.extended(here.tree, (e.leaf for e in events))
+    return events, Position(epoch=here.epoch, tree=tree, n=here.n)
+
+
+def snapshot(head: SnapshotHead, whose: Identity) -> tuple[Position, Checkpoint]:
+    """Where a snapshot stands, by its own full checkpoint."""
+    close = checkpoint(head.checkpoint, whose)
+    try:
+        tree = Range(size=head.size, peaks=tuple(bytes.fromhex(p) for p in head.peaks))
+    except ValueError as error:
+        raise Untrue("The Merkle range of the snapshot cannot be read.") from error
+    fits = merkle.sound(tree) and (close.epoch, close.size) == (head.epoch, head.size)
+    if not fits or close.state_root is None or close.count is None:
+        raise Untrue("The snapshot does not fit its checkpoint.")
+    agree(tree, close)
+    return Position(epoch=head.epoch, tree=tree, n=close.n), close
+
+
+def snapshot_line(line: Line, head: Position, whose: Identity) -> Followed:
+    """A line of a snapshot, at the position that its event names."""
+    if line.raw is None:
+        raise Untrue("A line of the snapshot holds no event.")
+    event, why = _event(line.raw.encode())
+    if event is None:
+        raise Untrue("What the node sent cannot be read: {why}", {"why": why or ""})
+    epoch, _, seq = event.id.partition("-")
+    if not 0 < int(seq) <= head.tree.size or int(epoch) > head.epoch or event.recordversion > LARGEST:
+        raise Untrue("The snapshot holds {id}, which comes after it.", {"id": event.id})
+    return _line(line, (int(epoch), int(seq)), whose)
+
+
+class State:
+    """The records of a snapshot as they come by: each once, in order, and in all what the node signed.
+
+    None of them is kept, and no more are taken than the node signed for.
+    """
+
+    def __init__(self, close: Checkpoint) -> None:
+        """Untrue at once where the checkpoint claims more than a log can hold, or we can."""
+        self._close = close
+        self._last = ""
+        self._state = merkle.State()
+        self.count = 0
+        if (close.count or 0) > min(close.size, MOST_RECORDS):
+            raise Untrue(
+                "The snapshot claims {count} records, more than a log can have.", {"count": close.count or 0}
+            )
+
+    def add(self, events: Sequence[Followed]) -> None:
+        """Take note of the next ones; Untrue when a record comes twice, or one more than was signed."""
+        for event in events:
+            record = event.event.subject if event.event else ""
+            if record <= self._last or self.count == self._close.count:
+                raise Untrue("The snapshot is not in order at {id}.", {"id": event.cursor})
+            self._last = record
+            self._state.add(record, event.leaf)
+            self.count += 1
+
+    def agree(self) -> None:
+        """Untrue unless this is the state that the node signed."""
+        if self.count != self._close.count or self._state.root().hex() != self._close.state_root:
+            raise Untrue("The snapshot is not the state that the node signed.")
+
+
+def next_version(event: Followed, known: int | None) -> None:
+    """Untrue unless a record's version grows by one."""
+    if event.event is not None and event.event.recordversion != (known or 0) + 1:
+        raise Untrue(
+            "{subject} is at version {known}; {id} gives it version {given}.",
+            {
+                "subject": event.event.subject,
+                "known": known or 0,
+                "id": event.event.id,
+                "given": event.event.recordversion,
+            },
+        )

@@ -1,0 +1,256 @@
+"""The command line of the registry: `python -m services.registry serve | key | token | import`."""
+
+import asyncio
+import os
+import secrets
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from hashlib import sha256
+from pathlib import Path
+from typing import BinaryIO
+from uuid import UUID
+
+import click
+import msgspec
+from prometheus_client import CollectorRegistry
+from rich.console import Console
+from rich.progress import Progress
+from uuid_utils import uuid7
+
+import services.registry
+from schemas.event import REGISTRY_EMITS
+from services import broker, cli, keyring, ledger, ledger_store, settings
+from services.bell import Bell
+from services.errors import Conflict, Fault, Misconfigured, NotFound
+from services.postgres import Pool
+from services.registry import app, importing, store
+from services.registry.importing import Counts, Told
+from services.registry.settings import PREFIX, Settings
+from services.registry.store import Job, Token
+from services.registry.writer import Gauges, Writer, writing
+
+
+def configured() -> Settings:
+    """The settings of this process."""
+    return settings.load(Settings, PREFIX, os.environ)
+
+
+async def serve() -> None:
+    """Serve with the settings of this process."""
+    await app.serve(configured())
+
+
+main = cli.commands("registry", services.registry.__doc__, serve)
+
+
+@main.group()
+def key() -> None:
+    """Keys and identity of this node."""
+
+
+@key.command("init")
+@click.option(
+    "--root-key", type=click.Path(path_type=Path), required=True, help="File to write the root key to."
+)
+@click.option("--if-missing", is_flag=True, help="Do nothing where the node has an identity already.")
+def init(root_key: Path, if_missing: bool) -> None:
+    """Give this database the identity of a new node; print its id, and on stderr what it says of itself.
+
+    The root key is the only proof of who you are: print it, keep it away from this machine.
+    """
+    click.echo(asyncio.run(_init(configured(), root_key, if_missing=if_missing, unsaid=_unsaid(os.environ))))
+
+
+def _unsaid(environ: Mapping[str, str]) -> list[str]:
+    """The variables that a new node's first words need, and that nobody has set: these words stay for ever."""
+    return [v for v in (PREFIX + field.upper() for field in app.SAID) if not environ.get(v, "").strip()]
+
+
+async def _init(s: Settings, root_key: Path, *, if_missing: bool, unsaid: Sequence[str] = ()) -> str:
+    async with app.database(s) as pool, pool.acquire() as conn, conn.transaction():
+        # Two processes of one registry may be started for the first time at the same moment.
+        await ledger_store.reserve(conn)
+        known = await ledger.node_of(conn)
+        if known is not None:
+            if if_missing:
+                return known
+            raise Conflict("This database belongs to node {node} already.", {"node": known})
+        if unsaid:
+            raise Misconfigured(
+                "Everybody will know the network by its first words, so say them: {variables}.",
+                {"variables": ", ".join(unsaid)},
+            )
+        root = keyring.make(root_key)
+        pen = app.pen_of(s)
+        node = await ledger.found(
+            conn, broker.about(s, REGISTRY_EMITS), root=root, online=pen.keyring.make(), pen=pen
+        )
+        said = (await ledger.descriptors(conn))[-1].raw
+    click.echo(msgspec.json.format(said, indent=2), err=True)
+    click.echo(
+        f"The root key is in {root_key}. Move it to a safe place: it is not needed to serve.", err=True
+    )
+    return node
+
+
+@key.command("show")
+def show() -> None:
+    """Print the id of this node."""
+    click.echo(asyncio.run(_node(configured())))
+
+
+async def _node(s: Settings) -> str:
+    async with app.database(s) as pool:
+        return await app.identity(pool)
+
+
+@main.group()
+def token() -> None:
+    """Tokens with which people and programs write."""
+
+
+@token.command("add")
+@click.option("--role", type=click.Choice(["reader", "editor", "admin"]), required=True)
+@click.option("--name", required=True, help="Who or what holds it.")
+@click.option("--days", type=click.IntRange(1), help="Days until it expires; never without it.")
+def add(role: str, name: str, days: int | None) -> None:
+    """Make a token and print it, once."""
+    now = ledger.clock()
+    made = Token(
+        id=UUID(str(uuid7())),
+        name=name,
+        role=role,
+        created_at=now,
+        expires_at=now + timedelta(days=days) if days else None,
+        revoked_at=None,
+    )
+    click.echo(asyncio.run(_add(configured(), made)))
+
+
+async def _add(s: Settings, made: Token) -> str:
+    secret = "maillage_" + secrets.token_urlsafe(32)
+    async with app.database(s) as pool, pool.acquire() as conn:
+        await store.add_token(conn, made, sha256(secret.encode()).digest())
+    return secret
+
+
+@token.command("list")
+def tokens() -> None:
+    """Tokens, oldest first; their secrets are not kept."""
+    for found in asyncio.run(_tokens(configured())):
+        click.echo(f"{found.id}  {found.role:<6}  {found.name}  {_state(found, ledger.clock())}")
+
+
+def _state(token: Token, now: datetime) -> str:
+    if token.revoked_at is not None:
+        return f"revoked {token.revoked_at:%Y-%m-%d}"
+    if token.expires_at is not None:
+        return f"{'expired' if token.expires_at <= now else 'expires'} {token.expires_at:%Y-%m-%d}"
+    return "in force"
+
+
+async def _tokens(s: Settings) -> list[Token]:
+    async with app.database(s) as pool, pool.acquire() as conn:
+        return await store.tokens(conn)
+
+
+@token.command("revoke")
+@click.argument("id", type=click.UUID)
+def revoke(id: UUID) -> None:
+    """Revoke a token by its id."""
+    asyncio.run(_revoke(configured(), id))
+
+
+async def _revoke(s: Settings, id: UUID) -> None:
+    async with app.database(s) as pool, pool.acquire() as conn:
+        if not await store.revoke_token(conn, id, ledger.clock()):
+            raise NotFound("There is no such token in force.")
+
+
+@main.command("import")
+@click.argument("file", type=click.File("rb"))
+@click.option(
+    "--format",
+    "format",
+    type=click.Choice(["csv", "tsv", "geojson", "json", "jsonl", "ndjson"]),
+    help="Else by its content.",
+)
+@click.option("--source", help="Which list this is; rows that it no longer has are withdrawn.")
+@click.option("--license", help="Licence of the list; else that of the network.")
+@click.option("--map", "maps", multiple=True, metavar="COLUMN=FIELD", help="What a column means.")
+@click.option("--keep-missing", is_flag=True, help="Keep places that the list no longer has.")
+@click.option("--confirm", type=int, help="How many places may be withdrawn or closed.")
+@click.option("--preview", is_flag=True, help="Say what would happen and change nothing.")
+@click.option("--quiet", is_flag=True, help="No progress bar and no line by line report.")
+def import_file(file: BinaryIO, quiet: bool, **options: object) -> None:
+    """Import a list of places, with a report line by line."""
+    s = configured()
+    if options["source"] is None:
+        click.echo(
+            "Without --source, what another list without --source brought in may be withdrawn.", err=True
+        )
+    pairs = (str(m).partition("=") for m in options["maps"])  # type: ignore[attr-defined]
+    request = importing.Request(
+        source=str(options["source"] or "import"),
+        mode="preview" if options["preview"] else "apply",
+        format=options["format"],  # type: ignore[arg-type]
+        license=options["license"] or s.license,  # type: ignore[arg-type]
+        missing="keep" if options["keep_missing"] else "withdraw",
+        confirm=options["confirm"],  # type: ignore[arg-type]
+        author="admin:command line",
+        mapping={column: field for column, _, field in pairs},
+    )
+    asyncio.run(_import(s, file, request, Console(stderr=True, quiet=quiet)))
+
+
+async def _chunks(file: BinaryIO) -> AsyncIterator[bytes]:
+    while chunk := file.read(1024 * 1024):
+        yield chunk
+
+
+async def _import(s: Settings, file: BinaryIO, request: importing.Request, console: Console) -> None:
+    async with app.database(s) as pool:
+        await app.identity(pool)
+        writer = Writer(pool, app.pen_of(s), Bell(), Gauges(CollectorRegistry()))
+        job = await importing.stored(pool, request, _chunks(file), file.name, queue=False)
+        for column, field in msgspec.json.decode(job.mapping)["fields"].items():
+            console.print(f"  {column} → {field or 'ignored'}", highlight=False)
+        with Progress(console=console) as progress:
+            bar = progress.add_task(file.name, total=1.0)
+
+            async def tell(now: Told) -> None:
+                progress.update(bar, completed=now.share)
+
+            async with writing(writer):
+                counts = await importing.run(pool, writer, job, tell)
+        if not console.quiet:
+            await _report(pool, job)
+        async with pool.acquire() as conn:
+            ended = await store.job(conn, job.id)
+    if ended is not None and ended.confirm_needed is not None:
+        click.echo(
+            f"This would withdraw or close places: it needs --confirm {ended.confirm_needed}.", err=True
+        )
+    _sum(counts)
+
+
+async def _report(pool: Pool, job: Job) -> None:
+    after = -1
+    while True:
+        async with pool.acquire() as conn:
+            lines = await store.lines(conn, job.id, after=after, limit=1000)
+        if not lines:
+            return
+        for after, line in lines:  # noqa: B007 - the last one is where the next page starts
+            for fault in msgspec.json.decode(line.faults, type=list[Fault]):
+                said = fault.what.format(**fault.args)
+                click.echo(f"line {line.line}: {line.outcome}: {fault.where}: {said}", err=True)
+
+
+def _sum(counts: Counts) -> None:
+    parts = (f"{getattr(counts, f)} {f}" for f in counts.__struct_fields__)
+    click.echo(", ".join(parts))
+
+
+if __name__ == "__main__":
+    main()

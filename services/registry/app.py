@@ -1,0 +1,117 @@
+"""The registry put together: `build()` is what it answers, `serve()` is its life."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
+from functools import partial
+from pathlib import Path
+
+import msgspec
+import structlog
+from aiohttp import web
+
+from schemas.node import Descriptor
+from services import http, ledger, ledger_store, postgres, relay, run
+from services.bell import Bell
+from services.errors import Misconfigured
+from services.http import Principal
+from services.keyring import Keyring
+from services.ledger import Pen
+from services.ledger_http import LEDGER, Published
+from services.postgres import Pool
+from services.registry import api, worker, writer
+from services.registry.context import EXPORTS, IMPORTS, NODE, POOL, SETTINGS, TOKENS, WRITER
+from services.registry.exporting import Exports
+from services.registry.settings import PREFIX, Settings
+from services.registry.tokens import Tokens
+from services.registry.writer import Writer
+
+log = structlog.get_logger()
+# What a network says of itself, once, in its first descriptor.
+SAID = ("name", "slug", "contact", "url")
+SCRIPTS = postgres.scripts("ledger", "registry")
+
+
+async def ready(app: web.Application) -> dict[str, str]:
+    """The database answers; how it goes with the broker."""
+    async with app[POOL].acquire(timeout=3) as conn:
+        await ledger_store.head(conn)
+    return {"database": "ok", "broker": app[worker.RELAY].state if app[SETTINGS].amqp_url else "absent"}
+
+
+async def authenticate(request: web.Request, secret: str) -> Principal | None:
+    """Who holds this token, if it is in force."""
+    return await request.app[TOKENS].holder(secret, ledger.clock())
+
+
+def build(pool: Pool, settings: Settings, pen: Pen, node: str) -> web.Application:
+    """The registry as a web application."""
+    app = http.application(api.ROUTES, service="registry", ready=ready, authenticate=authenticate)
+    bell = Bell()
+    app[POOL], app[SETTINGS], app[NODE] = pool, settings, node
+    app[TOKENS] = Tokens(pool)
+    app[IMPORTS], app[EXPORTS] = Bell(), Exports()
+    app[WRITER] = Writer(pool, pen, bell, writer.Gauges(app[http.METRICS]))
+    app[LEDGER] = Published(pool=pool, pen=pen, bell=bell, snapshots=asyncio.Semaphore(2))
+    app[worker.RELAY] = relay.Gauges(app[http.METRICS])
+    return app
+
+
+async def identity(pool: Pool) -> str:
+    """The id of this node; Misconfigured when it has none yet."""
+    async with pool.acquire() as conn:
+        head = await ledger_store.head(conn)
+    if head is None:
+        raise Misconfigured(
+            "This node has no identity yet. Run: python -m services.registry key init --root-key FILE"
+        )
+    return head.node
+
+
+def pen_of(settings: Settings) -> Pen:
+    """What writes into the log of this registry."""
+    return Pen(keyring=Keyring(Path(settings.key_dir)), now=ledger.clock)
+
+
+def database(settings: Settings) -> AbstractAsyncContextManager[Pool]:
+    """The registry's own database, migrated."""
+    return postgres.pool(
+        settings.database_url,
+        size=settings.database_pool,
+        migrations=SCRIPTS,
+        wait=settings.database_wait,
+    )
+
+
+@asynccontextmanager
+async def serving(settings: Settings) -> AsyncIterator[int]:
+    """The registry at work inside the `async with`, which gives its port."""
+    async with database(settings) as pool:
+        pen = pen_of(settings)
+        node = await postgres.insist(partial(identity, pool), settings.database_wait)
+        app = build(pool, settings, pen, node)
+        log.info("opened", node=node)
+        await postgres.insist(partial(_compare, pool, settings), settings.database_wait)
+        with closing(app[EXPORTS]):
+            async with run.at_work(app, worker.LOOPS, settings) as port:
+                yield port
+
+
+async def _compare(pool: Pool, settings: Settings) -> None:
+    """Warn of settings that everybody reads otherwise in the descriptor, which they do not change."""
+    async with pool.acquire() as conn:
+        known = msgspec.json.decode((await ledger.descriptors(conn))[-1].raw, type=Descriptor)
+    for field in (*SAID, "license"):
+        if getattr(settings, field) != getattr(known, field):
+            log.warning(
+                "setting without effect",
+                setting=PREFIX + field.upper(),
+                value=getattr(settings, field),
+                descriptor=getattr(known, field),
+            )
+
+
+async def serve(settings: Settings) -> None:
+    """Serve until cancelled."""
+    async with serving(settings):
+        await asyncio.Event().wait()

@@ -1,0 +1,91 @@
+"""What runs unasked in a registry: one function a loop."""
+
+import asyncio
+from datetime import timedelta
+
+import structlog
+from aiohttp import web
+
+from services import ledger, ledger_work, postgres, relay
+from services.errors import Failure
+from services.ledger_http import LEDGER
+from services.registry import importing, store
+from services.registry.context import IMPORTS, POOL, SETTINGS, WRITER
+from services.run import Loops, calm, keep
+
+RELAY = web.AppKey("relay", relay.Gauges)
+IDEMPOTENT_FOR = timedelta(hours=24)
+log = structlog.get_logger()
+
+
+async def write(app: web.Application) -> None:
+    """The one writer. A bug in it ends the process: nothing may be half written."""
+    await app[WRITER].run()
+
+
+async def publish(app: web.Application) -> None:
+    """Relay the log to RabbitMQ."""
+    await ledger_work.publish(app[LEDGER], app[SETTINGS].amqp_url, app[RELAY])
+
+
+async def prove(app: web.Application) -> None:
+    """Sign full checkpoints."""
+    await ledger_work.prove(app[LEDGER], app[SETTINGS].heartbeat_s)
+
+
+async def thin(app: web.Application) -> None:
+    """Thin old checkpoints."""
+    await ledger_work.thin(app[LEDGER])
+
+
+async def forget(app: web.Application) -> None:
+    """Forget old idempotency keys, and uploads that were cut."""
+
+    async def run() -> None:
+        while True:
+            async with app[POOL].acquire() as conn:
+                await store.forget_answers(conn, ledger.clock() - IDEMPOTENT_FOR)
+                await store.drop_uploads(conn, ledger.clock() - IDEMPOTENT_FOR)
+            calm()
+            await asyncio.sleep(60)
+
+    await keep("forget", run, postgres.WEATHER)
+
+
+async def read_lists(app: web.Application) -> None:
+    """Carry out imports, one after the other, in one process at a time."""
+
+    async def run() -> None:
+        async with postgres.locked(app[POOL], "imports"):
+            while True:
+                heard = app[IMPORTS].heard
+                async with app[POOL].acquire() as conn:
+                    job = await store.waiting_job(conn)
+                calm()
+                if job is None:
+                    await app[IMPORTS].wait(heard, 2.0)
+                else:
+                    await _read(app, job)
+
+    await keep("imports", run, importing.WEATHER)
+
+
+async def _read(app: web.Application, job: store.Job) -> None:
+    try:
+        counts = await importing.run(app[POOL], app[WRITER], job)
+    except Failure as failure:
+        if isinstance(failure, importing.WEATHER):
+            raise
+        log.warning("import failed", job=str(job.id), detail=failure.detail)
+    else:
+        log.info("imported", job=str(job.id), source=job.source, new=counts.new, changed=counts.changed)
+
+
+LOOPS: Loops = {
+    "writer": write,
+    "relay": publish,
+    "prove": prove,
+    "thin": thin,
+    "forget": forget,
+    "imports": read_lists,
+}

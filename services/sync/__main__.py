@@ -1,0 +1,19 @@
+"""The command line of the sync: `python -m services.sync serve`."""
+
+import os
+
+import services.sync
+from services import cli, settings
+from services.sync import app
+from services.sync.settings import PREFIX, Settings
+
+
+async def serve() -> None:
+    """Serve with the settings of this process."""
+    await app.serve(settings.load(Settings, PREFIX, os.environ))
+
+
+main = cli.commands("sync", services.sync.__doc__, serve)
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,173 @@
+"""`/collections/places/items`: the view as flat GeoJSON features."""
+
+import re
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Sequence
+from hashlib import sha256
+from typing import Annotated, Literal
+
+import msgspec
+from aiohttp import web
+from msgspec import Meta, Struct
+from yarl import URL
+
+from schemas.place import Status
+from schemas.subscription import Departement
+from services import follow_store, http
+from services.canonical import fold
+from services.errors import Fault, Malformed
+from services.http import Route
+from services.postgres import Connection, literal
+from services.sync import store
+from services.sync.api.reading import moment, why_not
+from services.sync.context import SETTINGS
+
+GEOJSON = "application/geo+json"
+MOST = 10_000
+RECORD = re.compile(r"[a-z2-7]{26}:[0-9a-f-]{36}")
+
+
+class Query(Struct, frozen=True):
+    """Which places. `limit` is clamped to 1 to 10,000; `bbox` has 4 or 6 numbers; `q` is accent-blind."""
+
+    limit: int = 100
+    page: str | None = None
+    offset: Annotated[int, Meta(ge=0, le=10_000)] = 0
+    bbox: tuple[float, ...] | None = None
+    ids: tuple[str, ...] | None = None
+    network: tuple[str, ...] = ()
+    family: tuple[str, ...] = ()
+    status: tuple[Status, ...] = ()
+    departement: tuple[Departement, ...] = ()
+    insee: tuple[str, ...] = ()
+    q: Annotated[str, Meta(max_length=200)] | None = None
+    f: Literal["json", "geojson"] = "json"
+
+
+class Plain(Struct, frozen=True):
+    """The format of the answer."""
+
+    f: Literal["json", "geojson"] = "json"
+
+
+def mistake(where: str, what: str) -> Malformed:
+    """A parameter that is well formed and cannot be meant."""
+    return Malformed("The query is not right.", faults=(Fault(where, what),))
+
+
+def box(numbers: Sequence[float] | None) -> tuple[float, float, float, float] | None:
+    """West, south, east, north of a bbox of 4 numbers, or of 6 with heights, which are left out."""
+    if numbers is None:
+        return None
+    if len(numbers) not in (4, 6):
+        raise mistake("bbox", "A bbox has 4 or 6 numbers.")
+    half = len(numbers) // 2
+    west, south, east, north = numbers[0], numbers[1], numbers[half], numbers[half + 1]
+    if not (-180 <= west <= 180 and -180 <= east <= 180 and -90 <= south <= north <= 90):
+        raise mistake("bbox", "A bbox is west,south,east,north in degrees, south not above north.")
+    return west, south, east, north
+
+
+async def networks(conn: Connection, names: Sequence[str]) -> tuple[str, ...]:
+    """Node ids of networks given by id or alias."""
+    known = {n.alias: n.node for n in await follow_store.nodes(conn)}
+    return tuple(known.get(name, name) for name in names)
+
+
+async def selection(conn: Connection, query: Query) -> store.Asked:
+    """The places that a query asks for."""
+    words = tuple(literal(w) for w in fold(query.q or "").split())
+    return store.Asked(
+        ids=query.ids,
+        networks=await networks(conn, query.network),
+        families=query.family,
+        statuses=query.status,
+        departements=query.departement,
+        insee=query.insee,
+        bbox=box(query.bbox),
+        words=words,
+    )
+
+
+def token(id: str) -> str:
+    """The token of the page after this place."""
+    return urlsafe_b64encode(id.encode()).rstrip(b"=").decode()
+
+
+def after(page: str | None) -> str | None:
+    """The common id after which a page starts."""
+    if page is None:
+        return None
+    try:
+        found = urlsafe_b64decode(page + "=" * (-len(page) % 4)).decode()
+    except ValueError:
+        found = ""
+    if not RECORD.fullmatch(found):
+        raise mistake("page", "Use the token that the page before gave in its `next` link.")
+    return found
+
+
+async def list_items(request: web.Request) -> web.Response:
+    """Places of the view as a GeoJSON FeatureCollection, by common id."""
+    query = http.asked(request, Query)
+    limit = max(1, min(query.limit, MOST))
+    async with moment(request) as (conn, headers):
+        tag = {"ETag": _tag(headers["Merge-Cursor"], request.query_string)}
+        if tag["ETag"] in (http.precondition(request, "If-None-Match") or ()):
+            return web.Response(status=304, headers={**headers, **tag})
+        asked = await selection(conn, query)
+        rows = await store.items(conn, asked, after=after(query.page), offset=query.offset, limit=limit + 1)
+        matched = await store.matched(conn, asked)
+    page = rows[:limit]
+    following = token(page[-1][0]) if len(rows) > limit else None
+    return http.reply(
+        _collection(request, [item for _, item in page], matched, following),
+        media=GEOJSON,
+        headers={**headers, **tag},
+    )
+
+
+def _tag(cursor: str, query: str) -> str:
+    return f'"{sha256(f"{cursor} {query}".encode()).hexdigest()[:32]}"'
+
+
+def _collection(request: web.Request, features: Sequence[bytes], matched: int, page: str | None) -> bytes:
+    links = [_link("self", public(request, request.rel_url))]
+    if page is not None:
+        query = {k: v for k, v in request.query.items() if k not in ("page", "offset")}
+        links.append(_link("next", public(request, request.rel_url.with_query({**query, "page": page}))))
+    return (
+        b'{"type":"FeatureCollection","features":[%b],"numberMatched":%d,"numberReturned":%d,"links":%b}'
+        % (
+            b",".join(features),
+            matched,
+            len(features),
+            b"[" + b",".join(links) + b"]",
+        )
+    )
+
+
+def public(request: web.Request, where: URL) -> str:
+    """An address as the world knows it: the Host header is the client's to choose."""
+    return request.app[SETTINGS].url.rstrip("/") + str(where)
+
+
+def _link(rel: str, href: str) -> bytes:
+    return msgspec.json.encode({"rel": rel, "type": GEOJSON, "href": href})
+
+
+async def show_item(request: web.Request) -> web.Response:
+    """One place as a flat feature; any id that it has ever had finds it."""
+    async with moment(request) as (conn, headers):
+        found = await store.found(conn, request.match_info["id"])
+        if found is None:
+            raise await why_not(conn, request.match_info["id"])
+    id, _, item = found
+    headers["Link"] = f'</collections/places/items/{id}>; rel="canonical"'
+    return http.reply(item, media=GEOJSON, headers=headers)
+
+
+ROUTES = (
+    Route("GET", "/collections/places/items", list_items, query=Query, replies={200: GEOJSON}),
+    Route("GET", "/collections/places/items/{id}", show_item, query=Plain, replies={200: GEOJSON}),
+)

@@ -1,0 +1,52 @@
+"""What all answers of the sync share: one consistent moment, and where in the log it stands."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import msgspec
+from aiohttp import web
+
+from schemas import event
+from schemas.event import Event, Withdrawal
+from schemas.view import ViewRemove
+from services import foreign, ledger, ledger_store
+from services.errors import Failure, Gone, NotFound, Untrue
+from services.postgres import Connection
+from services.sync import store
+from services.sync.context import POOL
+
+
+@asynccontextmanager
+async def moment(request: web.Request) -> AsyncIterator[tuple[Connection, dict[str, str]]]:
+    """A connection on one moment of the view, and the headers that name it."""
+    pool = request.app[POOL]
+    async with pool.acquire() as conn, conn.transaction(isolation="repeatable_read", readonly=True):
+        head = await ledger.current(conn)
+        yield conn, {"Merge-Cursor": f"{head.epoch}.{head.size}"}
+
+
+async def why_not(conn: Connection, id: str) -> Failure:
+    """Gone for an id that was in the view, with why and where to; NotFound for one that never was."""
+    node = await ledger.node_of(conn)
+    last = await ledger_store.last(conn, f"{node}:{id}")
+    if last is not None and last.type == event.VIEW_REMOVE:
+        left = msgspec.json.decode(msgspec.json.decode(last.raw, type=Event).data, type=ViewRemove)
+        extra = {"reason": left.reason, "since": ledger.stamp(last.time), "moved_to": left.moved_to}
+        taken = await _withdrawal(conn, id)
+        return Gone("It left this view: {reason}.", {"reason": left.reason}, extra={**extra, **taken})
+    if taken := await _withdrawal(conn, id):
+        return Gone("Its network has withdrawn it: {reason}.", {"reason": str(taken["reason"])}, extra=taken)
+    return NotFound("There is no such place in this view.")
+
+
+async def _withdrawal(conn: Connection, id: str) -> dict[str, object]:
+    """What the network said when it took this record back; nothing where it did not, or cannot be read."""
+    for voiced in await store.voices(conn, [id]):
+        if voiced.type == event.PLACE_WITHDRAW:
+            try:
+                found = foreign.decoded(voiced.raw, Event)
+                taken = foreign.decoded(bytes(found.data), Withdrawal)
+            except Untrue:
+                return {"reason": "withdrawn"}
+            return {"reason": taken.reason, "since": found.time, "successor": taken.successor}
+    return {}

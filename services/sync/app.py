@@ -1,0 +1,107 @@
+"""The sync put together: `build()` is what it answers, `serving()` is its life."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+import aiohttp
+import structlog
+from aiohttp import web
+
+from schemas.event import SYNC_EMITS
+from services import broker, follow, follow_store, http, ledger, ledger_store, postgres, relay, run
+from services.bell import Bell
+from services.follow import Follower
+from services.keyring import Keyring
+from services.ledger import Pen
+from services.ledger_http import LEDGER, Published
+from services.postgres import Pool
+from services.sync import api, trust, upkeep, worker
+from services.sync.context import FOLLOWERS, NEWS, POOL, SETTINGS, TRUST
+from services.sync.settings import Settings
+from services.sync.trust import Trust
+
+log = structlog.get_logger()
+SCRIPTS = postgres.scripts("ledger", "follow", "sync")
+
+
+async def ready(app: web.Application) -> dict[str, str]:
+    """The database answers; how it goes with the broker; how many of the followed nodes are live."""
+    async with app[POOL].acquire(timeout=3) as conn:
+        nodes = await follow_store.nodes(conn)
+    live = sum(n.state == "live" for n in nodes)
+    return {
+        "database": "ok",
+        "broker": app[worker.RELAY].state if app[SETTINGS].amqp_url else "absent",
+        "nodes": f"{live} of {len(nodes)} live",
+    }
+
+
+def pen_of(settings: Settings) -> Pen:
+    """What writes into the log of this sync."""
+    return Pen(keyring=Keyring(Path(settings.key_dir)), now=ledger.clock)
+
+
+async def identity(pool: Pool, settings: Settings, pen: Pen) -> str:
+    """The id of this sync, made at its first start: its online key is its only root."""
+    async with pool.acquire() as conn, conn.transaction():
+        # Two processes of one sync may be started for the first time at the same moment.
+        await ledger_store.reserve(conn)
+        known = await ledger.node_of(conn)
+        if known is not None:
+            return known
+        key = pen.keyring.make()
+        return await ledger.found(conn, broker.about(settings, SYNC_EMITS), root=key, online=key, pen=pen)
+
+
+def build(
+    pool: Pool, settings: Settings, pen: Pen, trusted: Trust, client: aiohttp.ClientSession
+) -> web.Application:
+    """The sync as a web application."""
+    app = http.application(api.ROUTES, service="sync", ready=ready, cors=True)
+    metrics = app[http.METRICS]
+    app[POOL], app[SETTINGS], app[TRUST], app[NEWS] = pool, settings, trusted, Bell()
+    app[LEDGER] = Published(pool=pool, pen=pen, bell=Bell(), snapshots=asyncio.Semaphore(2))
+    app[worker.RELAY], app[worker.MERGE] = relay.Gauges(metrics), upkeep.Gauges(metrics)
+    context = follow.Context(
+        pool=pool,
+        client=client,
+        effect=follow.no_effect,
+        bell=app[NEWS],
+        gauges=follow.Gauges(metrics),
+        now=ledger.clock,
+    )
+    app[FOLLOWERS] = [Follower(context, source) for source in trust.sources(trusted)]
+    return app
+
+
+def database(settings: Settings) -> AbstractAsyncContextManager[Pool]:
+    """The sync's own database, migrated."""
+    return postgres.pool(
+        settings.database_url,
+        size=settings.database_pool,
+        migrations=SCRIPTS,
+        wait=settings.database_wait,
+    )
+
+
+@asynccontextmanager
+async def serving(settings: Settings) -> AsyncIterator[int]:
+    """The sync at work inside the `async with`, which gives its port."""
+    trusted = trust.load(Path(settings.trust))
+    async with database(settings) as pool, follow.client() as client:
+        pen = pen_of(settings)
+        node = await postgres.insist(partial(identity, pool, settings, pen), settings.database_wait)
+        log.info("opened", node=node)
+        app = build(pool, settings, pen, trusted, client)
+        await postgres.insist(partial(worker.note_trust, app), settings.database_wait)
+        async with run.at_work(app, worker.LOOPS, settings) as port:
+            yield port
+
+
+async def serve(settings: Settings) -> None:
+    """Serve until cancelled."""
+    async with serving(settings):
+        await asyncio.Event().wait()

@@ -1,0 +1,137 @@
+"""A change of the view as it is stored and as it is told."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, overload
+
+import msgspec
+from msgspec import Raw, Struct
+from msgspec.structs import replace
+
+from schemas import event
+from schemas.view import Traits, View, ViewPut, ViewRemove
+from services.canonical import fold
+from services.ledger import Draft
+from services.sync import items, merge
+from services.sync.store import Saved
+
+MOST_DATA = 240 * 1024
+MOST_CAUSES = 100
+# How many words of a kind an event tells, the more the better.
+LIST_LENGTHS = (100_000, 1000, 100, 10)
+# For each touched record, the events that touched it.
+Why = dict[str, set[str]]
+
+
+class Shown(Struct, frozen=True):
+    """A place of the view with what is read off it, once."""
+
+    view: View
+    traits: Traits
+    place: dict[str, Any]
+
+
+def shown(view: View) -> Shown:
+    """What is read off a place."""
+    return Shown(view=view, traits=merge.traits(view), place=merge.public(view))
+
+
+def saved(now: Shown) -> Saved:
+    """A place as it is stored."""
+    view, traits, place = now.view, now.traits, now.place
+    body = merge.view_bytes(view)
+    city = (place.get("address") or {}).get("city") or ""
+    texts = (place["name"], *place.get("alternate_names", ()), city, place.get("summary") or "")
+    return Saved(
+        id=view.id,
+        bucket=merge.bucket(view.id),
+        entry=merge.entry(view.id, body),
+        body=body,
+        item=items.feature(view, place, traits),
+        words=fold(" ".join(texts)),
+        networks=view.networks,
+        families=traits.families,
+        status=traits.status,
+        departement=traits.departement,
+        insee=traits.insee,
+        lat=traits.lat,
+        lon=traits.lon,
+    )
+
+
+def cause(view: View, why: Why) -> tuple[str, ...]:
+    """The events behind a change of this place."""
+    found = {reference for alias in view.aliases for reference in why.get(alias, ())}
+    return tuple(sorted(found)[:MOST_CAUSES])
+
+
+def put(sync: str, now: Shown, before: View | None, why: Why) -> Draft:
+    """The event of a place that is new or has changed."""
+    past = merge.traits(before) if before else None
+    data = ViewPut(
+        id=now.view.id,
+        networks=now.view.networks,
+        after=Raw(msgspec.json.encode(now.place)),
+        traits=now.traits,
+        before=past,
+        changed=Raw(
+            msgspec.json.encode(merge.differences(merge.public(before) if before else {}, now.place))
+        ),
+        cause=cause(now.view, why),
+    )
+    if len(encoded := msgspec.json.encode(data)) > MOST_DATA:
+        where = f"/places/{now.view.id}"
+        data = replace(data, after=Raw(b"null"), changed=Raw(b"{}"), dataref=where)
+        encoded = _fitting(lambda most: replace(data, traits=_cut(now.traits, most), before=_cut(past, most)))
+    return _draft(sync, now.view.id, event.VIEW_PUT, encoded, now.traits, past)
+
+
+def remove(sync: str, view: View, members: Mapping[str, str], why: Why, *, followed: bool) -> Draft:
+    """The event of a place that left the view; `members` tells where its records are now."""
+    moved = members.get(view.id) or next((members[a] for a in view.aliases if a in members), None)
+    traits = merge.traits(view)
+    data = ViewRemove(
+        id=view.id,
+        before=traits,
+        reason="merged" if moved else "withdrawn" if followed else "no-longer-followed",
+        moved_to=moved,
+        cause=cause(view, why),
+    )
+    encoded = _fitting(lambda most: replace(data, before=_cut(traits, most)))
+    return _draft(sync, view.id, event.VIEW_REMOVE, encoded, traits, None)
+
+
+def _fitting(data: Callable[[int], ViewPut | ViewRemove]) -> bytes:
+    """Data as an event can hold it: networks may have any number of words for a place."""
+    encoded = b""
+    for most in LIST_LENGTHS:
+        if len(encoded := msgspec.json.encode(data(most))) <= MOST_DATA:
+            break
+    return encoded
+
+
+@overload
+def _cut(traits: Traits, most: int) -> Traits: ...
+@overload
+def _cut(traits: None, most: int) -> None: ...
+@overload
+def _cut(traits: Traits | None, most: int) -> Traits | None: ...
+def _cut(traits: Traits | None, most: int) -> Traits | None:
+    """The traits with at most so many items in each list."""
+    if traits is None:
+        return None
+    lists = {name: getattr(traits, name)[:most] for name in ("types", "labels", "families", "networks")}
+    return replace(traits, **lists)
+
+
+def _draft(sync: str, id: str, type: str, data: bytes, traits: Traits, before: Traits | None) -> Draft:
+    verb = "put" if type == event.VIEW_PUT else "remove"
+    here = f"view.{verb}.{traits.departement or '_'}"
+    there = f"view.{verb}.{before.departement or '_'}" if before else here
+    return Draft(
+        record=f"{sync}:{id}",
+        type=type,
+        data=data,
+        routing=here,
+        author="merge",
+        also=there if there != here else None,
+    )

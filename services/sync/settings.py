@@ -1,0 +1,40 @@
+"""The settings of a sync: `MAILLAGE_SYNC_*` in the environment."""
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+PREFIX = "MAILLAGE_SYNC_"
+
+
+class Settings(Struct, frozen=True):
+    """Everything that an operator can say about her sync."""
+
+    database_url: Annotated[str, Meta(description="PostgreSQL URL of the sync's own database.")]
+    host: Annotated[str, Meta(description="Address to listen on.")] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535, description="Port to listen on; 0 takes a free one.")] = 8500
+    url: Annotated[str, Meta(description="Public URL of this sync; goes into its descriptor.")] = (
+        "http://127.0.0.1:8500"
+    )
+    amqp_url: Annotated[
+        str | None, Meta(description="URL of the sync's own RabbitMQ account; without it, no broker.")
+    ] = None
+    amqp_public_url: Annotated[
+        str | None, Meta(description="URL of the account that may only read the sync's stream; public.")
+    ] = None
+    key_dir: Annotated[str, Meta(description="Folder of the signing keys.")] = "keys"
+    trust: Annotated[str, Meta(description="The file that lists the nodes it listens to.")] = "trust.toml"
+    slug: Annotated[
+        str, Meta(pattern=r"^[a-z0-9][a-z0-9\-]{0,62}$", description="Short name of the sync.")
+    ] = "vue"
+    name: Annotated[str, Meta(min_length=1, max_length=200, description="Who computes this view.")] = "Vue"
+    license: Annotated[str, Meta(description="Licence of the view as a database.")] = "ODbL-1.0"
+    contact: Annotated[str, Meta(description="Where people can write to its operator.")] = ""
+    heartbeat_s: Annotated[
+        int, Meta(ge=1, description="Seconds after which an idle log is signed again.")
+    ] = 60
+    database_pool: Annotated[int, Meta(ge=3, description="Connections to the database at most.")] = 20
+    database_wait: Annotated[float, Meta(ge=0, description="Seconds to wait for the database at start.")] = (
+        30.0
+    )
+    max_connections: Annotated[int, Meta(ge=1, description="HTTP connections at the same time.")] = 1000

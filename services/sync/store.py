@@ -1,0 +1,370 @@
+"""Every SQL statement of the sync, one function each."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from msgspec import Struct, convert
+
+from schemas.view import Head
+from services.postgres import Connection
+from services.sync.merge import Said
+
+
+class Saved(Struct, frozen=True):
+    """A place of the view as it is stored: canonical bytes, entry in its bucket, flat feature, what filters use."""
+
+    id: str
+    bucket: int
+    entry: bytes
+    body: bytes
+    item: bytes
+    words: str
+    networks: tuple[str, ...]
+    families: tuple[str, ...]
+    status: str
+    departement: str | None
+    insee: str | None
+    lat: float | None
+    lon: float | None
+
+
+class Latest(Struct, frozen=True):
+    """The latest event of a record."""
+
+    record: str
+    node: str
+    epoch: int
+    seq: int
+    type: str
+    raw: bytes
+    leaf: bytes
+
+
+class Voiced(Struct, frozen=True):
+    """A record behind a place, and where its network's log has it."""
+
+    record: str
+    node: str
+    epoch: int
+    seq: int
+    version: int
+    type: str
+    raw: bytes
+
+
+class Asked(Struct, frozen=True):
+    """Which places a list shows. `words` is folded; `bbox` is west, south, east, north; `after` a common id."""
+
+    ids: tuple[str, ...] | None = None
+    networks: tuple[str, ...] = ()
+    families: tuple[str, ...] = ()
+    statuses: tuple[str, ...] = ()
+    departements: tuple[str, ...] = ()
+    insee: tuple[str, ...] = ()
+    bbox: tuple[float, float, float, float] | None = None
+    words: tuple[str, ...] = ()
+
+
+async def merged(conn: Connection) -> dict[str, Head]:
+    """Where each node's log stood when it was last merged."""
+    rows = await conn.fetch("SELECT node, epoch, size, log_root, descriptor FROM merged ORDER BY node")
+    return {row["node"]: convert(row, Head) for row in rows}
+
+
+async def drop_merged(conn: Connection, nodes: Sequence[str]) -> None:
+    """The view no longer stands on these nodes."""
+    await conn.execute("DELETE FROM merged WHERE node = ANY($1::text[])", list(nodes))
+
+
+async def set_merged(conn: Connection, heads: Sequence[Head]) -> None:
+    """The heads at which the view stands from now on."""
+    await conn.executemany(
+        """INSERT INTO merged (node, epoch, size, log_root, descriptor) VALUES ($1, $2, $3, $4, $5)
+           ON CONFLICT (node) DO UPDATE SET epoch = excluded.epoch, size = excluded.size,
+               log_root = excluded.log_root, descriptor = excluded.descriptor""",
+        [(h.node, h.epoch, h.size, h.log_root, h.descriptor) for h in heads],
+    )
+
+
+async def basis(conn: Connection) -> tuple[str, str] | None:
+    """The hash of the followed set and the policy id by which the view was made."""
+    row = await conn.fetchrow("SELECT followed, policy FROM merge")
+    return None if row is None else (row["followed"], row["policy"])
+
+
+async def set_basis(conn: Connection, followed: str, policy: str) -> None:
+    """By what followed set and policy the view is made."""
+    await conn.execute(
+        """INSERT INTO merge (followed, policy) VALUES ($1, $2)
+           ON CONFLICT (singleton) DO UPDATE SET followed = $1, policy = $2""",
+        followed,
+        policy,
+    )
+
+
+async def changed_records(conn: Connection, node: str, after: int, until: int) -> list[str]:
+    """Records of a node whose latest event came after one position, up to another."""
+    rows = await conn.fetch(
+        "SELECT record FROM follow_record WHERE node = $1 AND seq > $2 AND seq <= $3 ORDER BY seq",
+        node,
+        after,
+        until,
+    )
+    return [row["record"] for row in rows]
+
+
+async def records_of(conn: Connection, node: str) -> list[str]:
+    """All records of a node that the view knows or once read."""
+    rows = await conn.fetch(
+        """SELECT record FROM member WHERE starts_with(record, $1 || ':')
+           UNION SELECT record FROM follow_record WHERE node = $1""",
+        node,
+    )
+    return [row["record"] for row in rows]
+
+
+async def latest(conn: Connection, records: Sequence[str]) -> list[Latest]:
+    """The latest events of these records."""
+    rows = await conn.fetch(
+        """SELECT r.record, r.node, e.epoch, r.seq, r.type, e.raw, e.leaf
+           FROM follow_record r JOIN follow_event e USING (node, seq) WHERE r.record = ANY($1::text[])""",
+        list(records),
+    )
+    return convert(rows, list[Latest])
+
+
+async def set_claims(conn: Connection, claims: Sequence[tuple[str, int, Said]]) -> None:
+    """Claims in force: record, position in its log, what is said."""
+    await conn.executemany(
+        """INSERT INTO claim (record, seq, a, b, verdict, statement) VALUES ($1, $2, $3, $4, $5, $6)
+           ON CONFLICT (record) DO UPDATE SET seq = excluded.seq, a = excluded.a, b = excluded.b,
+               verdict = excluded.verdict, statement = excluded.statement""",
+        [(record, seq, said.a, said.b, said.verdict, said.statement) for record, seq, said in claims],
+    )
+
+
+async def drop_claims(conn: Connection, records: Sequence[str]) -> None:
+    """Claims that are withdrawn or no longer listened to."""
+    await conn.execute("DELETE FROM claim WHERE record = ANY($1::text[])", list(records))
+
+
+async def claimed(conn: Connection, claims: Sequence[str]) -> list[tuple[str, str, str]]:
+    """These claims as they were: their own record, and the two that they are about."""
+    rows = await conn.fetch("SELECT record, a, b FROM claim WHERE record = ANY($1::text[])", list(claims))
+    return [(row["record"], row["a"], row["b"]) for row in rows]
+
+
+async def claims_about(conn: Connection, records: Sequence[str]) -> list[Said]:
+    """Claims in force that name one of these records; for one claimant and pair the latest only."""
+    rows = await conn.fetch(
+        """SELECT DISTINCT ON (split_part(record, ':', 1), least(a, b), greatest(a, b))
+                  split_part(record, ':', 1) AS claimant, a, b, verdict, statement
+           FROM claim WHERE a = ANY($1::text[]) OR b = ANY($1::text[])
+           ORDER BY split_part(record, ':', 1), least(a, b), greatest(a, b), seq DESC""",
+        list(records),
+    )
+    return convert(rows, list[Said])
+
+
+async def set_successors(conn: Connection, records: Sequence[str], pairs: Sequence[tuple[str, str]]) -> None:
+    """Which of these records have a successor now."""
+    await conn.execute("DELETE FROM successor WHERE record = ANY($1::text[])", list(records))
+    if pairs:
+        await conn.executemany("INSERT INTO successor (record, successor) VALUES ($1, $2)", pairs)
+
+
+async def neighbours(conn: Connection, records: Iterable[str]) -> set[str]:
+    """Records tied to these by what all owners say is one place, by a successor, or by being one now.
+
+    What one owner alone says of another's record ties nothing: else it could make the work of all.
+    """
+    # Whoever claims `a`, owns it.
+    rows = await conn.fetch(
+        """SELECT mine.b AS record FROM claim mine
+               JOIN claim theirs ON theirs.a = mine.b AND theirs.b = mine.a AND theirs.verdict = 'same'
+               WHERE mine.a = ANY($1::text[]) AND mine.verdict = 'same'
+           UNION SELECT b FROM claim WHERE a = ANY($1::text[]) AND verdict = 'same'
+                                       AND split_part(a, ':', 1) = split_part(b, ':', 1)
+           UNION SELECT a FROM claim WHERE b = ANY($1::text[]) AND verdict = 'same'
+                                       AND split_part(a, ':', 1) = split_part(b, ':', 1)
+           UNION SELECT successor FROM successor WHERE record = ANY($1::text[])
+           UNION SELECT record FROM successor WHERE successor = ANY($1::text[])
+           UNION SELECT n.record FROM member m JOIN member n USING (view) WHERE m.record = ANY($1::text[])""",
+        list(records),
+    )
+    return {row["record"] for row in rows}
+
+
+async def set_unread(conn: Connection, read: Sequence[str], unread: Sequence[tuple[str, str]]) -> None:
+    """Which of these records could not be read, and why."""
+    await conn.execute("DELETE FROM unread WHERE record = ANY($1::text[])", list(read))
+    if unread:
+        await conn.executemany("INSERT INTO unread (record, why) VALUES ($1, $2)", unread)
+
+
+async def unread_counts(conn: Connection) -> dict[str, int]:
+    """Records that could not be read, by node."""
+    rows = await conn.fetch("SELECT split_part(record, ':', 1) AS node, count(*) AS n FROM unread GROUP BY 1")
+    return {row["node"]: row["n"] for row in rows}
+
+
+async def views_of(conn: Connection, records: Sequence[str]) -> dict[str, str]:
+    """In which place of the view each of these records is."""
+    rows = await conn.fetch("SELECT record, view FROM member WHERE record = ANY($1::text[])", list(records))
+    return {row["record"]: row["view"] for row in rows}
+
+
+async def bodies(conn: Connection, ids: Sequence[str]) -> dict[str, bytes]:
+    """Canonical bytes of places by common id."""
+    rows = await conn.fetch("SELECT id, body FROM view WHERE id = ANY($1::text[])", list(ids))
+    return {row["id"]: row["body"] for row in rows}
+
+
+async def remove_members(conn: Connection, records: Sequence[str]) -> None:
+    """Records that are in no place any more."""
+    await conn.execute("DELETE FROM member WHERE record = ANY($1::text[])", list(records))
+
+
+async def set_members(conn: Connection, views: Mapping[str, str]) -> None:
+    """In which place each of these records is now."""
+    await conn.execute(
+        """INSERT INTO member (record, view) SELECT * FROM unnest($1::text[], $2::text[])
+           ON CONFLICT (record) DO UPDATE SET view = excluded.view""",
+        list(views),
+        list(views.values()),
+    )
+
+
+async def remove_views(conn: Connection, ids: Sequence[str]) -> None:
+    """Places that are no longer in the view."""
+    await conn.execute("DELETE FROM view WHERE id = ANY($1::text[])", list(ids))
+
+
+async def save_views(conn: Connection, saved: Sequence[Saved]) -> None:
+    """Places as they stand now."""
+    await conn.execute(
+        """INSERT INTO view (id, bucket, entry, body, item, words, networks, families, status, departement,
+                             insee, lat, lon)
+           SELECT id, bucket, entry, body, item, words, string_to_array(networks, ' '),
+                  string_to_array(families, ' '), status, departement, insee, lat, lon
+           FROM unnest($1::text[], $2::smallint[], $3::bytea[], $4::bytea[], $5::bytea[], $6::text[],
+                       $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::float8[],
+                       $13::float8[])
+                AS t(id, bucket, entry, body, item, words, networks, families, status, departement, insee,
+                     lat, lon)
+           ON CONFLICT (id) DO UPDATE SET
+               entry = excluded.entry, body = excluded.body, item = excluded.item, words = excluded.words,
+               networks = excluded.networks, families = excluded.families, status = excluded.status,
+               departement = excluded.departement, insee = excluded.insee, lat = excluded.lat,
+               lon = excluded.lon""",
+        [v.id for v in saved],
+        [v.bucket for v in saved],
+        [v.entry for v in saved],
+        [v.body for v in saved],
+        [v.item for v in saved],
+        [v.words for v in saved],
+        [" ".join(v.networks) for v in saved],
+        [" ".join(v.families) for v in saved],
+        [v.status for v in saved],
+        [v.departement for v in saved],
+        [v.insee for v in saved],
+        [v.lat for v in saved],
+        [v.lon for v in saved],
+    )
+
+
+async def refresh_buckets(conn: Connection, buckets: Sequence[int]) -> None:
+    """Hash these buckets again; `entry` begins with H(id), so its order is that of H(id)."""
+    await conn.execute(
+        """INSERT INTO bucket (bucket, hash)
+           SELECT b, sha256(coalesce(string_agg(entry, ''::bytea ORDER BY entry), ''))
+           FROM unnest($1::smallint[]) AS t(b) LEFT JOIN view ON view.bucket = b GROUP BY b
+           ON CONFLICT (bucket) DO UPDATE SET hash = excluded.hash""",
+        list(buckets),
+    )
+
+
+async def buckets(conn: Connection) -> dict[int, bytes]:
+    """Hashes of the buckets that hold a place."""
+    rows = await conn.fetch("SELECT bucket, hash FROM bucket")
+    return {row["bucket"]: row["hash"] for row in rows}
+
+
+async def entries(conn: Connection, bucket: int) -> list[tuple[str, bytes]]:
+    """The places of a bucket with their entries, in the order in which they are hashed."""
+    rows = await conn.fetch("SELECT id, entry FROM view WHERE bucket = $1 ORDER BY entry", bucket)
+    return [(row["id"], row["entry"]) for row in rows]
+
+
+async def count_views(conn: Connection) -> int:
+    """Places of the view."""
+    return int(await conn.fetchval("SELECT count(*) FROM view"))
+
+
+async def place_counts(conn: Connection) -> dict[str, int]:
+    """Records in the view, by network."""
+    rows = await conn.fetch(
+        """SELECT split_part(m.record, ':', 1) AS node, count(*) AS n
+           FROM member m JOIN follow_record r USING (record)
+           WHERE r.type = 'org.maillage.place.put.v1' GROUP BY 1"""
+    )
+    return {row["node"]: row["n"] for row in rows}
+
+
+def _selection(asked: Asked) -> tuple[str, list[object]]:
+    """The WHERE clause and arguments of a list of places."""
+    box = asked.bbox or (None, None, None, None)
+    clause = """($1::text[] IS NULL OR id IN (SELECT view FROM member WHERE record = ANY($1)))
+        AND ($2::text[] = '{}' OR networks && $2)
+        AND ($3::text[] = '{}' OR families && $3)
+        AND ($4::text[] = '{}' OR status = ANY($4))
+        AND ($5::text[] = '{}' OR departement = ANY($5))
+        AND ($6::text[] = '{}' OR insee = ANY($6))
+        AND ($7::float8 IS NULL OR (lat BETWEEN $8 AND $10 AND
+             CASE WHEN $7 <= $9 THEN lon BETWEEN $7 AND $9 ELSE lon >= $7 OR lon <= $9 END))
+        AND words LIKE ALL ($11::text[])"""
+    patterns = ["%" + w + "%" for w in asked.words]
+    ids = None if asked.ids is None else list(asked.ids)
+    lists = [asked.networks, asked.families, asked.statuses, asked.departements, asked.insee]
+    return clause, [ids, *map(list, lists), *box, patterns]
+
+
+async def items(
+    conn: Connection, asked: Asked, *, after: str | None, offset: int, limit: int
+) -> list[tuple[str, bytes]]:
+    """Flat features of a page, by common id."""
+    clause, arguments = _selection(asked)
+    rows = await conn.fetch(
+        f"""SELECT id, item FROM view WHERE {clause} AND ($12::text IS NULL OR id > $12)
+            ORDER BY id OFFSET $13 LIMIT $14""",  # noqa: S608 constant
+        *arguments,
+        after,
+        offset,
+        limit,
+    )
+    return [(row["id"], row["item"]) for row in rows]
+
+
+async def matched(conn: Connection, asked: Asked) -> int:
+    """How many places a list has in all."""
+    clause, arguments = _selection(asked)
+    return int(await conn.fetchval(f"SELECT count(*) FROM view WHERE {clause}", *arguments))  # noqa: S608
+
+
+async def found(conn: Connection, record: str) -> tuple[str, bytes, bytes] | None:
+    """The place that any member id finds: common id, canonical bytes, flat feature."""
+    row = await conn.fetchrow(
+        """SELECT v.id, v.body, v.item FROM member m JOIN view v ON v.id = m.view WHERE m.record = $1""",
+        record,
+    )
+    return None if row is None else (row["id"], row["body"], row["item"])
+
+
+async def voices(conn: Connection, records: Sequence[str]) -> list[Voiced]:
+    """The latest events of these records, where their networks' logs have them."""
+    rows = await conn.fetch(
+        """SELECT r.record, r.node, e.epoch, r.seq, r.version, r.type, e.raw
+           FROM follow_record r JOIN follow_event e USING (node, seq)
+           WHERE r.record = ANY($1::text[]) ORDER BY r.record""",
+        list(records),
+    )
+    return convert(rows, list[Voiced])

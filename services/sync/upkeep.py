@@ -1,0 +1,282 @@
+"""Keep the view in step with the followed logs: one transaction takes it from heads to heads.
+
+What it computes is pure (`merge.py`); here is what changed, what that touches, and what is written.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+
+import msgspec
+from asyncpg import SerializationError
+from msgspec import Struct
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+from schemas import event
+from schemas.claim import Claim
+from schemas.event import Event, Withdrawal
+from schemas.place import Place
+from schemas.view import Head, View
+from services import follow_store, foreign, ledger, ledger_store, merkle, postgres
+from services.errors import Untrue
+from services.follow_store import Node
+from services.ledger import Pen
+from services.merkle import Range
+from services.postgres import Connection, Pool
+from services.sync import changes, fields, merge, store
+from services.sync.changes import Shown, Why
+from services.sync.merge import Record, Said
+from services.sync.records import owner
+from services.sync.store import Latest
+
+CHUNK = 500
+# Two processes, or the checkpoint of a second, met at the head: the next try finds it free.
+WEATHER = (*postgres.WEATHER, SerializationError)
+
+
+class Gauges:
+    """What operators see of the merge."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.records = Counter("maillage_merge_records_total", "Records merged", registry=registry)
+        self.changes = Counter(
+            "maillage_merge_changes_total",
+            "Places put into or removed from the view",
+            ["verb"],
+            registry=registry,
+        )
+        self.places = Gauge("maillage_merge_places", "Places in the view", registry=registry)
+
+
+class Work(Struct):
+    """One merge from heads to heads."""
+
+    conn: Connection
+    pen: Pen
+    head: ledger_store.Head
+    nodes: dict[str, Node]
+    gauges: Gauges
+    dirty: set[int] = set()
+    places: int = 0
+
+
+def head_of(node: Node) -> Head:
+    """Where a followed log stands."""
+    root = merkle.root(Range(node.size, node.peaks)).hex()
+    return Head(node.node, node.epoch, node.size, root, node.descriptor)
+
+
+async def count(pool: Pool, gauges: Gauges) -> None:
+    """Tell how many places the view has, as a start."""
+    async with pool.acquire() as conn:
+        gauges.places.set(await store.count_views(conn))
+
+
+async def merge_once(pool: Pool, pen: Pen, gauges: Gauges) -> bool:
+    """Bring the view to the heads that are followed now; whether anything had moved."""
+    async with pool.acquire() as conn, conn.transaction(isolation="repeatable_read"):
+        head = await ledger.locked(conn)
+        followed = [n for n in await follow_store.nodes(conn) if n.mode == "follow"]
+        heads = [head_of(n) for n in followed if n.epoch > 0]
+        before = await store.merged(conn)
+        basis = (merge.followed_hash((n.node for n in followed), ()), merge.policy_id())
+        if {h.node: h for h in heads} == before and await store.basis(conn) == basis:
+            return False
+        work = Work(conn, pen, head, {n.node: n for n in followed}, gauges)
+        changed = await _changed(conn, before, heads)
+        for start in range(0, len(changed), CHUNK):
+            await _merge_some(work, changed[start : start + CHUNK])
+        if work.dirty:
+            await store.refresh_buckets(conn, sorted(work.dirty))
+        await _stand_at(conn, before, heads, basis)
+    gauges.records.inc(len(changed))
+    gauges.places.inc(work.places)
+    return True
+
+
+async def _stand_at(
+    conn: Connection, before: Mapping[str, Head], heads: Sequence[Head], basis: tuple[str, str]
+) -> None:
+    """Say at which heads, for whom and by which policy the view stands."""
+    if left := before.keys() - {h.node for h in heads}:
+        await store.drop_merged(conn, sorted(left))
+    await store.set_merged(conn, [h for h in heads if before.get(h.node) != h])
+    if await store.basis(conn) != basis:
+        await store.set_basis(conn, *basis)
+
+
+async def _changed(conn: Connection, before: Mapping[str, Head], heads: Sequence[Head]) -> list[str]:
+    """Records whose latest event is new, and all of those of nodes that came or went."""
+    changed: dict[str, None] = {}
+    now = {h.node: h for h in heads}
+    for node in sorted(before.keys() - now.keys()):
+        changed.update(dict.fromkeys(await store.records_of(conn, node)))
+    for node, head in now.items():
+        if head == before.get(node):
+            continue
+        after = before[node].size if node in before else 0
+        changed.update(dict.fromkeys(await store.changed_records(conn, node, after, head.size)))
+    return list(changed)
+
+
+async def _merge_some(work: Work, changed: Sequence[str]) -> None:
+    latest = {x.record: x for x in await store.latest(work.conn, changed)}
+    why: Why = {}
+    await _note_claims(work, changed, latest, why)
+    # A record that is none of a place any more, or that this version cannot read, leaves the place it was in.
+    shown = await store.views_of(work.conn, changed)
+    for record in changed:
+        if _is_place(latest.get(record)) or record in shown:
+            why.setdefault(record, set()).update(_reference(latest, record))
+    await _note_successors(work, changed, latest)
+    records = await _closure(work.conn, set(why))
+    if records:
+        await _merge_component(work, records, why)
+
+
+def _reference(latest: Mapping[str, Latest], record: str) -> set[str]:
+    """The latest event of a record as the cause of a change: `<node>/<event id>`."""
+    found = latest.get(record)
+    return set() if found is None else {f"{found.node}/{found.epoch}-{found.seq:016d}"}
+
+
+def _is_place(latest: Latest | None) -> bool:
+    return latest is not None and latest.type in (event.PLACE_PUT, event.PLACE_WITHDRAW)
+
+
+def _counts(work: Work, record: str) -> bool:
+    return owner(record) in work.nodes
+
+
+async def _note_claims(work: Work, changed: Sequence[str], latest: Mapping[str, Latest], why: Why) -> None:
+    """Claims as they are now; the records that they were and are about are touched by them."""
+    puts = [x for r, x in latest.items() if x.type == event.CLAIM_PUT and _counts(work, r)]
+    said = [(x.record, x.seq, found) for x in puts if (found := _said(x)) is not None]
+    about = [*await store.claimed(work.conn, changed), *((record, s.a, s.b) for record, _, s in said)]
+    for claim, a, b in about:
+        for record in (a, b):
+            why.setdefault(record, set()).update(_reference(latest, claim))
+    if about:
+        await store.drop_claims(work.conn, changed)
+        await store.set_claims(work.conn, said)
+    unread = [(x.record, "not a claim of its own") for x in puts if _said(x) is None]
+    await store.set_unread(work.conn, changed, unread)
+
+
+def _said(latest: Latest) -> Said | None:
+    """The claim in an event; None where it is none that its network may make."""
+    if foreign.overlong(latest.raw, latest.type):
+        return None
+    try:
+        claim = foreign.decoded(bytes(foreign.decoded(latest.raw, Event).data), Claim)
+    except Untrue:
+        return None
+    if owner(claim.a) != latest.node or claim.a == claim.b:
+        return None
+    return Said(latest.node, claim.a, claim.b, claim.verdict, claim.statement)
+
+
+async def _note_successors(work: Work, changed: Sequence[str], latest: Mapping[str, Latest]) -> None:
+    pairs: list[tuple[str, str]] = []
+    for record, last in latest.items():
+        taken = last.type == event.PLACE_WITHDRAW and _counts(work, record)
+        found = _record(last, 0) if taken else None
+        if isinstance(found, Record) and found.successor:
+            pairs.append((record, found.successor))
+    await store.set_successors(work.conn, changed, pairs)
+
+
+async def _closure(conn: Connection, records: set[str]) -> set[str]:
+    """All that could be touched: what claims of all owners, successors and present places tie together.
+
+    A claim that joins nothing shows in its own two places only, which are noted where it is read.
+    """
+    known, frontier = set(records), set(records)
+    while frontier:
+        frontier = await store.neighbours(conn, frontier) - known
+        known |= frontier
+    return known
+
+
+def _record(latest: Latest, created: int) -> Record | str:
+    """A record as the merge sees it, or why it cannot be read."""
+    if (why := foreign.flaw(latest.raw) or foreign.overlong(latest.raw, latest.type)) is not None:
+        return why
+    try:
+        found = msgspec.json.decode(latest.raw, type=Event)
+        if latest.type == event.PLACE_PUT:
+            place, successor = msgspec.json.decode(found.data, type=Place), None
+        else:
+            place, successor = None, msgspec.json.decode(found.data, type=Withdrawal).successor
+    except foreign.UNREADABLE as error:
+        return str(error)
+    return Record(
+        id=latest.record,
+        version=found.recordversion,
+        leaf=latest.leaf.hex(),
+        time=found.time,
+        place=place,
+        successor=successor,
+        created=created,
+    )
+
+
+def _milliseconds(node: Node) -> int:
+    """When a node says that it was founded; the beginning of time where it says nothing that can be read."""
+    since = fields.moment(node.created)
+    return int(datetime.fromisoformat(since).timestamp() * 1000) if since else 0
+
+
+async def _records(work: Work, ids: Iterable[str]) -> list[Record]:
+    """The records that count, read; what cannot be read is noted and left out."""
+    mine = [r for r in ids if _counts(work, r)]
+    events = [x for x in await store.latest(work.conn, mine) if _is_place(x)]
+    created = {node: _milliseconds(found) for node, found in work.nodes.items() if found.created}
+    read = {x.record: _record(x, created.get(x.node, 0)) for x in events}
+    unread = [(record, why) for record, why in read.items() if isinstance(why, str)]
+    await store.set_unread(work.conn, list(read), unread)
+    return [found for found in read.values() if isinstance(found, Record)]
+
+
+async def _merge_component(work: Work, touched: set[str], why: Why) -> None:
+    """Compute these records' places anew and write what differs."""
+    ids = sorted(touched)
+    records = await _records(work, ids)
+    claims = await store.claims_about(work.conn, ids)
+    old_of = await store.views_of(work.conn, ids)
+    old = await _old(work.conn, old_of)
+    new = {v.id: v for members in merge.clusters(records, claims) if (v := merge.merged(members, claims))}
+    puts = [changes.shown(v) for v in new.values() if v != old.get(v.id)]
+    gone = [v for id, v in old.items() if id not in new]
+    members = {alias: v.id for v in new.values() for alias in v.aliases}
+    node = work.head.node
+    drafts = [changes.put(node, now, old.get(now.view.id), why) for now in puts]
+    drafts += [changes.remove(node, v, members, why, followed=_counts(work, v.id)) for v in gone]
+    await _write_members(work, old_of, members)
+    await _write_views(work, puts, gone)
+    if drafts:
+        work.head, _ = await ledger.append(work.conn, work.head, drafts, work.pen)
+    work.gauges.changes.labels("put").inc(len(puts))
+    work.gauges.changes.labels("remove").inc(len(gone))
+    work.places += len(new) - len(old)
+
+
+async def _old(conn: Connection, views_of: Mapping[str, str]) -> dict[str, View]:
+    """The places in which these records are now."""
+    ids = sorted(set(views_of.values()))
+    found = await store.bodies(conn, ids) if ids else {}
+    return {id: msgspec.json.decode(body, type=View) for id, body in found.items()}
+
+
+async def _write_members(work: Work, before: Mapping[str, str], after: Mapping[str, str]) -> None:
+    if gone := [record for record in before if record not in after]:
+        await store.remove_members(work.conn, gone)
+    if moved := {record: view for record, view in after.items() if before.get(record) != view}:
+        await store.set_members(work.conn, moved)
+
+
+async def _write_views(work: Work, puts: Sequence[Shown], gone: Sequence[View]) -> None:
+    if gone:
+        await store.remove_views(work.conn, [v.id for v in gone])
+    if puts:
+        await store.save_views(work.conn, [changes.saved(now) for now in puts])
+    work.dirty |= {merge.bucket(v.id) for v in (*(now.view for now in puts), *gone)}

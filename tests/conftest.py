@@ -1,0 +1,129 @@
+"""Engines for the tests: one PostgreSQL and one RabbitMQ for the run, private ones to be killed."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import ClientSession
+
+from demo.postgres import Postgres
+from demo.rabbitmq import Vhost
+from tests.engines import POOL, Broker, broker_in, postgres_in, reachable_folder, run
+from tests.nodes import Registry, Service, Sync, new_registry, new_sync
+
+
+@pytest.fixture(scope="session")
+def engine_folder() -> Iterator[Path]:
+    """A folder for the data of the run's engines."""
+    with reachable_folder() as folder:
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def postgres(engine_folder: Path) -> Iterator[Postgres]:
+    """The run's PostgreSQL."""
+    server = postgres_in(engine_folder / "postgres")
+    run(server.start)
+    yield server
+    run(server.stop)
+
+
+@pytest.fixture(scope="session")
+def rabbitmq(engine_folder: Path) -> Iterator[Broker]:
+    """The run's RabbitMQ; `vhost()` gives a virtual host of one's own."""
+    broker = broker_in(engine_folder / "rabbitmq", POOL)
+    run(broker.start)
+    yield broker
+    run(broker.stop)
+
+
+@pytest.fixture
+async def database_url(postgres: Postgres) -> AsyncIterator[str]:
+    """The URL of an empty database, dropped after the test."""
+    url = await postgres.create_database()
+    yield url
+    await postgres.drop_database(url)
+
+
+@pytest.fixture
+def vhost(rabbitmq: Broker) -> Vhost:
+    """A virtual host of one's own on the run's broker."""
+    return rabbitmq.vhost()
+
+
+@pytest.fixture
+async def private_postgres() -> AsyncIterator[Postgres]:
+    """A server for one test, to stop, start and kill."""
+    with reachable_folder() as folder:
+        server = postgres_in(folder / "postgres")
+        await server.start()
+        yield server
+        await server.stop()
+
+
+@pytest.fixture
+async def private_rabbitmq() -> AsyncIterator[Broker]:
+    """A broker with eight virtual hosts for one test, to stop, start and kill."""
+    with reachable_folder() as folder:
+        broker = broker_in(folder / "rabbitmq", 8)
+        await broker.start()
+        yield broker
+        await broker.stop()
+
+
+class Federation:
+    """Makes registries and syncs for a test, and ends them after it."""
+
+    def __init__(self, postgres: Postgres, client: ClientSession, folder: Path) -> None:
+        self.postgres, self.client, self.folder = postgres, client, folder
+        self.services: list[Service] = []
+        self.databases: list[str] = []
+
+    async def registry(self, *, start: bool = True, **settings: Any) -> Registry:
+        """A registry of a network of its own."""
+        url = await self.database()
+        folder = self.folder / f"node-{len(self.services)}"
+        registry = await new_registry(self.client, url, folder, **settings)
+        self.services.append(registry)
+        if start:
+            await registry.start()
+        return registry
+
+    async def sync(self, registries: Sequence[Registry], *, start: bool = True, **settings: Any) -> Sync:
+        """A sync that listens to these registries."""
+        folder = self.folder / f"node-{len(self.services)}"
+        sync = new_sync(self.client, await self.database(), folder, registries, **settings)
+        self.services.append(sync)
+        if start:
+            await sync.start()
+        return sync
+
+    async def database(self) -> str:
+        """The URL of an empty database."""
+        self.databases.append(await self.postgres.create_database())
+        return self.databases[-1]
+
+    async def end(self) -> None:
+        """Stop what still runs, drop the databases."""
+        for service in reversed(self.services):
+            await service.stop()
+        for url in self.databases:
+            await self.postgres.drop_database(url)
+
+
+@pytest.fixture
+async def federation(postgres: Postgres, tmp_path: Path) -> AsyncIterator[Federation]:
+    """Registries and syncs on the run's PostgreSQL."""
+    async with ClientSession(auto_decompress=True) as client:
+        made = Federation(postgres, client, tmp_path)
+        yield made
+        await made.end()
+
+
+@pytest.fixture
+async def registry(federation: Federation) -> Registry:
+    """One registry at work."""
+    return await federation.registry()

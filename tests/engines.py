@@ -1,0 +1,72 @@
+"""The real PostgreSQL and RabbitMQ that the tests run on: own ports, own data, gone afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from demo.postgres import Postgres
+from demo.process import Failed
+from demo.rabbitmq import RabbitMQ, Vhost
+
+CACHE = Path(__file__).parent.parent / ".cache"
+POOL = 40
+# A test kills processes, never the machine: what the kernel was given is safe without the disk.
+# (Commits must still reach the kernel: synchronous_commit stays on.)
+UNSYNCED = {"fsync": "off", "full_page_writes": "off"}
+
+
+class Broker(RabbitMQ):
+    """A broker that hands out virtual hosts nobody has used before."""
+
+    def vhost(self, name: str | None = None) -> Vhost:
+        """A fresh virtual host; by name, that one."""
+        if name is not None:
+            return super().vhost(name)
+        self._handed_out = getattr(self, "_handed_out", 0) + 1
+        if self._handed_out > len(self.vhosts):
+            self._grow()
+        return super().vhost(self.vhosts[self._handed_out - 1])
+
+    def _grow(self) -> None:
+        more = pool(len(self.vhosts), POOL)
+        self.import_vhosts(more)
+        self.vhosts = [*self.vhosts, *more]
+
+
+def pool(first: int, count: int) -> list[str]:
+    """Names of virtual hosts."""
+    return [f"v{number:03}" for number in range(first, first + count)]
+
+
+def broker_in(folder: Path, vhosts: int) -> Broker:
+    """A broker not started yet, with so many virtual hosts."""
+    return Broker(folder, CACHE, vhosts=pool(0, vhosts))
+
+
+def postgres_in(folder: Path) -> Postgres:
+    """A server not started yet, that does not wait for the disk."""
+    return Postgres(folder, settings=UNSYNCED)
+
+
+@contextmanager
+def reachable_folder() -> Iterator[Path]:
+    """A temporary folder that the account PostgreSQL runs as may enter (pytest's own are closed)."""
+    with tempfile.TemporaryDirectory(prefix="maillage-tests-", ignore_cleanup_errors=True) as name:
+        Path(name).chmod(0o711)
+        yield Path(name)
+
+
+def run(action: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run an engine's start or stop outside any test; a failure ends the whole run with its one line."""
+    try:
+        with asyncio.Runner() as runner:
+            runner.run(action())
+    except Failed as why:
+        pytest.exit(str(why), returncode=3)

@@ -1,0 +1,142 @@
+"""`make mutants`: hand-made mutants of the important predicates. Each must be killed by the test that names it."""
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+LEFT_OUT = shutil.ignore_patterns(".venv", ".git", ".demo", ".*_cache", "__pycache__")
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A change of one line that makes a promise untrue, and the test that must notice."""
+
+    name: str
+    file: str
+    before: str
+    after: str
+    test: str
+
+
+HOSTILE = "tests/federation/test_hostile.py::test_a_broken_node_stops_alone_where_it_stood"
+MUTANTS = (
+    Mutant(
+        "gap",
+        "services/follow.py",
+        "if [m.seq for m in new] != list(range(size + 1, size + 1 + len(new))):",
+        "if False:",
+        "tests/federation/test_follow.py::test_a_lost_message_rings_for_the_feed",
+    ),
+    Mutant(
+        "root", "services/proofs.py", "if merkle.root(tree).hex() != close.log_root:", "if False:", HOSTILE
+    ),
+    Mutant("owner", "services/proofs.py", "if not own or not SUBJECT", "if not SUBJECT", HOSTILE),
+    Mutant(
+        "version",
+        "services/proofs.py",
+        "recordversion != (known or 0) + 1:",
+        "recordversion < (known or 0) + 1:",
+        HOSTILE,
+    ),
+    Mutant(
+        "state root",
+        "services/proofs.py",
+        "if self.count != self._close.count or self._state.root().hex() != self._close.state_root:",
+        "if self.count != self._close.count:",
+        "tests/federation/test_hostile.py::test_a_node_that_lies_from_the_start_never_enters",
+    ),
+    Mutant(
+        "mandatory",
+        "services/relay.py",
+        "mandatory=True",
+        "mandatory=False",
+        "tests/federation/test_relay.py::test_a_deleted_stream_is_made_again_and_loses_nothing_new",
+    ),
+    Mutant(
+        "head lock",
+        "services/ledger_store.py",
+        "FROM ledger_head FOR UPDATE",
+        "FROM ledger_head",
+        "tests/registry/test_writer.py::test_two_processes_share_one_log",
+    ),
+    Mutant(
+        "no-op",
+        "services/registry/decide.py",
+        "if now.withdrawn is None and body == now.body:",
+        "if False:",
+        "tests/registry/test_places.py::test_unchanged_content_makes_no_event",
+    ),
+    Mutant(
+        "If-Match",
+        "services/registry/decide.py",
+        """    if wish.version is not None and wish.version != now.version:
+        raise stale(now, wish.version)
+    match wish:""",
+        """    match wish:""",
+        "tests/registry/test_places.py::test_a_change_names_the_version_it_was_made_from",
+    ),
+    Mutant(
+        "idempotency",
+        "services/registry/writer.py",
+        "if known.request != asked.once.request:",
+        "if False:",
+        "tests/registry/test_places.py::test_a_key_stands_for_one_request_of_one_token",
+    ),
+    Mutant(
+        "brake",
+        "services/registry/importing.py",
+        "self.count > BRAKE_SHARE * self.places",
+        "self.count > self.places",
+        "tests/registry/test_imports.py::test_a_list_that_would_take_much_away_stops_and_asks",
+    ),
+    Mutant(
+        "veil",
+        "services/sync/api/places.py",
+        "if any(_undisclosed(data) for data in said.values()):",
+        "if False:",
+        "tests/sync/test_undisclosed.py",
+    ),
+)
+
+
+def survives(mutant: Mutant, tree: Path) -> bool:
+    """Whether its test passes on a tree with the mutant in it."""
+    file = tree / mutant.file
+    text = file.read_text("utf-8")
+    if text.count(mutant.before) != 1:
+        raise SystemExit(f"{mutant.name}: its line stands {text.count(mutant.before)} times in {mutant.file}")
+    file.write_text(text.replace(mutant.before, mutant.after), "utf-8")
+    try:
+        command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", mutant.test]
+        ended = subprocess.run(command, cwd=tree, capture_output=True, text=True, timeout=300, check=False)
+    finally:
+        file.write_text(text, "utf-8")
+    if ended.returncode not in (0, 1):
+        raise SystemExit(
+            f"{mutant.name}: {mutant.test} did not run\n{ended.stdout[-2000:]}{ended.stderr[-2000:]}"
+        )
+    return ended.returncode == 0
+
+
+def main() -> int:
+    """Try every mutant (or those named on the command line); the exit code is 1 when one survives."""
+    wanted = [m for m in MUTANTS if m.name in sys.argv[1:] or len(sys.argv) == 1]
+    alive = []
+    with tempfile.TemporaryDirectory(prefix="maillage-mutants-") as folder:
+        tree = Path(folder) / "tree"
+        shutil.copytree(ROOT, tree, ignore=LEFT_OUT, symlinks=True)
+        Path(folder).chmod(0o755)
+        for number, mutant in enumerate(wanted, start=1):
+            lives = survives(mutant, tree)
+            alive += [mutant.name] if lives else []
+            print(f"{number}/{len(wanted)} {mutant.name}: {'SURVIVES' if lives else 'killed'}", flush=True)
+    print(f"{len(wanted) - len(alive)} of {len(wanted)} mutants killed")
+    return 1 if alive else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

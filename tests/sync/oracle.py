@@ -1,0 +1,229 @@
+"""A second reading of the merge rules, slow and plain, that shares no code with the service.
+
+Records are dicts `{id, version, leaf, time, place, successor, created}` with places as JSON, claims are dicts
+`{claimant, a, b, verdict, statement}`.
+"""
+
+import functools
+import hashlib
+import itertools
+import json
+from datetime import datetime
+
+PLACE = [
+    "name",
+    "status",
+    "kind",
+    "opened_on",
+    "closed_on",
+    "verified_by",
+    "verified_on",
+    "address",
+    "position",
+]
+ABOUT = ["summary", "description", "accessibility", "surface", "operator", "origin"]
+REACH = ["website", "phone", "email", "opening_hours", "opening_hours_text"]
+SCALARS = PLACE + ABOUT + REACH
+LISTS = ["alternate_names", "families", "types", "services", "links", "identifiers", "labels", "photos"]
+TRUSTED = ["place", "network", "import", None]
+SHARPNESS = ["exact", "street", "commune", "unknown", None]
+
+
+def node_of(record_id):
+    return record_id.split(":")[0]
+
+
+def said_apart(claims, x, y):
+    """The owners of x or y who keep the two apart."""
+    return {
+        c["claimant"]
+        for c in claims
+        if {c["a"], c["b"]} == {x, y}
+        and x != y
+        and c["verdict"] in ("distinct", "part-of")
+        and c["claimant"] in (node_of(x), node_of(y))
+    }
+
+
+def accepted(records, claims, x, y):
+    """Whether all owners of two records say that they are the same place."""
+    if x == y or said_apart(claims, x, y):
+        return False
+    agree = {c["claimant"] for c in claims if {c["a"], c["b"]} == {x, y} and c["verdict"] == "same"}
+    for one, other in ((x, y), (y, x)):
+        gone = records[one]["place"] is None and records[one]["successor"] == other
+        if gone and node_of(x) == node_of(y):
+            agree.add(node_of(x))
+    return {node_of(x), node_of(y)} <= agree
+
+
+def objections(records, claims, group, other):
+    """Pairs across two groups that may not be one place: (x, y, the networks that keep them apart)."""
+    for x, y in itertools.product(group, other):
+        if voices := said_apart(claims, x, y):
+            yield x, y, voices
+        both_there = records[x]["place"] is not None and records[y]["place"] is not None
+        if both_there and node_of(x) == node_of(y) and not accepted(records, claims, x, y):
+            yield x, y, {node_of(x)}
+
+
+def group_of(groups, x):
+    return next(g for g in groups if x in g)
+
+
+def tried(records, claims, groups, x, y):
+    """Groups after an attempt to join two records, and who objected."""
+    one, other = group_of(groups, x), group_of(groups, y)
+    if one == other:
+        return groups, []
+    against = list(objections(records, claims, one, other))
+    if against:
+        return groups, against
+    return [g for g in groups if g not in (one, other)] + [one | other], []
+
+
+def one_part(records, claims, ids, edges):
+    """Join the records of one connected part; start again without those who split others."""
+    aside = set()
+    while True:
+        groups, splitters = [frozenset([i]) for i in ids], set()
+        for x, y in edges:
+            if x in aside or y in aside:
+                continue
+            groups, against = tried(records, claims, groups, x, y)
+            owners = {node_of(x), node_of(y)}
+            if against and not any(voices & owners for _, _, voices in against):
+                splitters = {r for u, v, voices in against for r in (u, v) if node_of(r) in voices}
+                break
+        if not splitters:
+            break
+        aside |= splitters
+    for x, y in edges:
+        if x in aside or y in aside:
+            groups, _ = tried(records, claims, groups, x, y)
+    return groups
+
+
+def clusters(records, claims):
+    """The set of frozensets of record ids that are one place."""
+    records = {r["id"]: r for r in records}
+    pairs = itertools.combinations(sorted(records), 2)
+    edges = sorted(p for p in pairs if accepted(records, claims, *p))
+    groups = []
+    left = set(records)
+    while left:
+        part = {left.pop()}
+        while more := {r for e in edges if set(e) & part for r in e} - part:
+            part |= more
+        left -= part
+        groups += one_part(records, claims, part, [e for e in edges if set(e) <= part])
+    for gone in sorted(records):
+        home = records[gone]["successor"]
+        if records[gone]["place"] is not None or home not in records or node_of(home) == node_of(gone):
+            continue
+        if all(records[r]["place"] is None for r in group_of(groups, gone)):
+            groups, _ = tried(records, claims, groups, gone, home)
+    return set(groups)
+
+
+def elder(records):
+    """The id of the eldest record."""
+
+    def age(r):
+        uuid = r["id"].split(":")[1]
+        minted = int(uuid.replace("-", "")[:12], 16)
+        return (1 if minted < r["created"] else 0, uuid, r["id"])
+
+    return sorted(records, key=age)[0]["id"]
+
+
+def instant(time):
+    return datetime.fromisoformat(time)
+
+
+def heard(record, hidden):
+    """What a record says, as it enters the choice."""
+    said = {k: v for k, v in record["place"].items() if k in SCALARS + LISTS and v not in (None, "", {}, [])}
+    said.setdefault("kind", "physical")
+    if "position" in said:
+        p = said["position"]
+        lat, lon = round(p["lat"] * 10**7), round(p["lon"] * 10**7)
+        said["position"] = {"lat": lat, "lon": lon, "precision": p.get("precision", "unknown")}
+        if (lat, lon) == (0, 0):
+            del said["position"]
+    if "surface" in said:
+        said["surface"] = {k: round(v * 100) for k, v in said["surface"].items()}
+    if "verified_on" in said and said["verified_on"] > instant(record["time"]).strftime("%Y-%m-%d"):
+        del said["verified_on"]
+    if hidden:
+        said.pop("position", None)
+        if "address" in said:
+            kept = {k: v for k, v in said["address"].items() if k not in ("street", "extra")}
+            said["address"] = kept
+            if not kept:
+                del said["address"]
+    return said
+
+
+def is_valid(field, value):
+    if field == "name":
+        return value.strip() != ""
+    if field == "website":
+        return value.startswith(("http://", "https://"))
+    if field == "address":
+        return "00000" not in (value.get("postcode"), value.get("insee"))
+    return True
+
+
+def prefer(field, common_id, one, other):
+    """Below zero when the voice `one` goes first."""
+    (r, a), (s, b) = one, other
+
+    def detail(said):
+        place = said.get("position", {}).get("precision")
+        number = said.get("address", {}).get("street", "")[:1].isdigit()
+        return SHARPNESS.index(place), not number, -len(said.get("address", {}))
+
+    def lot(record):
+        return hashlib.sha256(f"{common_id}{node_of(record['id'])}".encode()).hexdigest()
+
+    steps = [
+        (not is_valid(field, a[field]), not is_valid(field, b[field])),
+        (TRUSTED.index(a.get("verified_by")), TRUSTED.index(b.get("verified_by"))),
+        (b.get("verified_on", ""), a.get("verified_on", "")),
+    ]
+    if field in ("address", "position"):
+        steps.append((detail(a), detail(b)))
+    elif isinstance(a[field], dict):
+        steps.append((len(b[field]), len(a[field])))
+    steps.append((lot(s), lot(r)))
+    for mine, theirs in steps:
+        if mine != theirs:
+            return -1 if mine < theirs else 1
+    return -1 if elder([r, s]) == r["id"] else 1
+
+
+def merged(records):
+    """`{field: (value, record that says it or None, other values best first)}` of one place."""
+    there = [r for r in records if r["place"] is not None]
+    hidden = any(r["place"].get("kind") == "undisclosed" for r in there)
+    voices = [(r, heard(r, hidden)) for r in there]
+    common_id = elder(records)
+    found = {}
+    for field in SCALARS:
+        field_voices = [v for v in voices if field in v[1]]
+        tied_to = {"closed_on": "status", "verified_on": "verified_by"}.get(field)
+        if tied_to:
+            shown = found[tied_to][0] if tied_to in found else None
+            field_voices = [v for v in field_voices if v[1].get(tied_to) == shown]
+        field_voices.sort(key=functools.cmp_to_key(functools.partial(prefer, field, common_id)))
+        if field_voices:
+            value = field_voices[0][1][field]
+            others = [said[field] for _, said in field_voices[1:] if said[field] != value]
+            found[field] = (value, field_voices[0][0]["id"], others)
+    for field in LISTS:
+        items = [i for _, said in voices for i in said.get(field, [])]
+        if items:
+            once = {i if isinstance(i, str) else json.dumps(i, sort_keys=True): i for i in items}
+            found[field] = ([once[key] for key in sorted(once)], None, [])
+    return found

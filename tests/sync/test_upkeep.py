@@ -1,0 +1,190 @@
+"""The view is kept in step: whatever came in whatever order, it is what a fresh look would give."""
+
+import random
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from schemas.event import CLAIM_PUT, VIEW_PUT, VIEW_REMOVE, Checkpoint
+from schemas.node import Signed
+from services import foreign, identity, merkle, signing
+from services.merkle import Range
+from tests.conftest import Federation
+from tests.nodes import Registry, Sync, eventually, listen_to
+
+STEPS = 120
+
+
+class Life:
+    """What networks do with their places, drawn by lot."""
+
+    def __init__(self, registries: list[Registry], chance: random.Random) -> None:
+        self.registries, self.chance = registries, chance
+        self.open: list[tuple[Registry, str]] = []
+        self.withdrawn: list[tuple[Registry, str]] = []
+        self.claims: list[tuple[Registry, str]] = []
+        self.done: dict[str, int] = {}
+
+    async def step(self) -> None:
+        """One thing happens."""
+        choices: dict[str, int] = {"add": 4}
+        if len(self.open) > 4:
+            choices |= {"change": 4, "withdraw": 2, "say": 6}
+        if self.withdrawn:
+            choices["reopen"] = 2
+        if self.claims:
+            choices["unsay"] = 2
+        (verb,) = self.chance.choices(list(choices), list(choices.values()))
+        await getattr(self, verb)()
+        self.done[verb] = self.done.get(verb, 0) + 1
+
+    async def add(self) -> None:
+        """A network opens a place."""
+        registry = self.chance.choice(self.registries)
+        postcode = f"{self.chance.choice((13, 35, 44))}000"
+        added = await registry.add(address={"postcode": postcode})
+        self.open.append((registry, added["id"]))
+
+    async def change(self) -> None:
+        """A network changes a place."""
+        registry, id = self.chance.choice(self.open)
+        await registry.change(id, summary=f"Vu {self.chance.random()}")
+
+    async def withdraw(self) -> None:
+        """A network takes a place back."""
+        self.withdrawn.append(self.open.pop(self.chance.randrange(len(self.open))))
+        registry, id = self.withdrawn[-1]
+        await registry.withdraw(id)
+
+    async def reopen(self) -> None:
+        """A network brings a place back."""
+        registry, id = self.withdrawn.pop(self.chance.randrange(len(self.withdrawn)))
+        status, _, _ = await registry.call("POST", f"/places/{id}/reopen")
+        assert status == 200
+        self.open.append((registry, id))
+
+    async def say(self) -> None:
+        """Two owners, or one of them, say how two places relate; mostly that they are the same."""
+        (mine, a), (theirs, b) = self.chance.sample(self.open, 2)
+        verdict = self.chance.choices(("same", "distinct", "part-of"), (8, 1, 1))[0]
+        sides = [(mine, a, b), (theirs, b, a)][: self.chance.choice((1, 2, 2, 2))]
+        for registry, own, other in sides:
+            body = {"a": own, "b": other, "verdict": verdict}
+            status, said, _ = await registry.call("POST", "/claims", json=body)
+            if status in (200, 201):
+                self.claims.append((registry, said["id"]))
+
+    async def unsay(self) -> None:
+        """A network withdraws what it said."""
+        registry, id = self.claims.pop(self.chance.randrange(len(self.claims)))
+        status, _, _ = await registry.call("DELETE", f"/claims/{id}", headers={"If-Match": "*"})
+        assert status in (200, 204, 410)
+
+
+async def test_step_by_step_is_the_same_as_at_once(federation: Federation) -> None:
+    """After 120 random steps with cuts in between, a sync that saw them all agrees with one that saw the end."""
+    chance = random.Random(7)
+    registries = [await federation.registry() for _ in range(3)]
+    life = Life(registries, chance)
+    followed = await federation.sync(registries)
+    cuts = 0
+    for number in range(STEPS):
+        await life.step()
+        if number % 17 == 16:
+            await followed.cut()
+            cuts += 1
+            await followed.start()
+        elif number % 5 == 4:
+            await followed.caught_up(registries)
+    assert cuts == STEPS // 17
+    assert {"add", "change", "withdraw", "reopen", "say", "unsay"} == life.done.keys()
+    fresh = await federation.sync(list(reversed(registries)))
+    seen, at_once = await followed.caught_up(registries), await fresh.caught_up(registries)
+    assert seen["view_root"] == at_once["view_root"]
+    assert 0 < seen["count"] < len(life.open)
+
+
+async def view_log(sync: Sync) -> list[dict[str, Any]]:
+    """The sync's own log from its first event, every line proven by signature, order and root."""
+    lines = (await sync.get("/feed?after=0.0&limit=1000")).splitlines()
+    chain = [msgspec.json.decode(x, type=Signed) for x in (await sync.get("/descriptors")).splitlines()]
+    whose = identity.verified(chain)
+    close = msgspec.json.decode(lines[-1])["checkpoint"]
+    events, leaves = [], []
+    for seq, line in enumerate(map(msgspec.json.decode, lines[:-1]), start=1):
+        raw = line["raw"].encode()
+        key = identity.key_at(whose.descriptor, line["kid"], (1, seq))
+        assert signing.verifies(key, signing.EVENT, raw, foreign.unpacked(line["sig"]))
+        events.append(msgspec.json.decode(raw))
+        assert int(events[-1]["sequence"]) == seq
+        leaves.append(merkle.leaf(raw))
+    checkpoint = msgspec.json.decode(close["raw"], type=Checkpoint)
+    assert merkle.root(merkle.extended(Range(), leaves)).hex() == checkpoint.log_root
+    return events
+
+
+async def test_the_log_of_the_view_tells_what_happened_and_why(federation: Federation) -> None:
+    """Each change is an event that names its causes; a place that joined another says where it went."""
+    here, there = await federation.registry(), await federation.registry()
+    sync = await federation.sync([here, there])
+    first, second = (await here.add())["id"], (await there.add())["id"]
+    await sync.caught_up([here, there])
+    await here.claim(first, second)
+    await there.claim(second, first)
+    await sync.caught_up([here, there])
+    await here.withdraw(first)
+    await there.withdraw(second)
+    await sync.caught_up([here, there])
+    events = await view_log(sync)
+    causes = {f"{r.node}/{e['id']}": e["type"] for r in (here, there) for e in await r.feed()}
+    assert all(e["data"]["cause"] and causes.keys() >= set(e["data"]["cause"]) for e in events)
+    elder, younger = sorted([first, second], key=lambda id: id.partition(":")[2])
+    joined = [e["data"] for e in events if e["type"] == VIEW_REMOVE and e["data"]["id"] == younger]
+    assert (joined[0]["reason"], joined[0]["moved_to"]) == ("merged", elder)
+    puts = [e["data"] for e in events if e["type"] == VIEW_PUT and e["data"]["id"] == elder]
+    assert puts[0]["before"] is None
+    assert puts[1]["networks"] == sorted([here.node, there.node])
+    assert {causes[cause] for cause in puts[1]["cause"]} == {CLAIM_PUT}
+    last = events[-1]
+    assert (last["type"], last["data"]["reason"], last["data"]["moved_to"]) == (
+        VIEW_REMOVE,
+        "withdrawn",
+        None,
+    )
+
+
+async def test_muted_and_forgotten_networks_leave_the_view(federation: Federation) -> None:
+    """A network that is muted, or no longer listened to, is not in the view; its claims no longer count either."""
+    here, there = await federation.registry(), await federation.registry()
+    mine, theirs = (await here.add())["id"], (await there.add())["id"]
+    await here.claim(mine, theirs)
+    await there.claim(theirs, mine)
+    sync = await federation.sync([here, there])
+    both = await sync.caught_up([here, there])
+    assert both["count"] == 1
+    folder = Path(sync.settings.trust).parent
+
+    async def listens(registries: list[Registry], muted: tuple[str, ...], followed: str) -> Any:
+        await sync.stop()
+        listen_to(folder, registries, muted)
+        await sync.start()
+
+        async def moved() -> Any:
+            digest = await sync.digest()
+            return digest if digest["followed"] != followed else None
+
+        return await eventually(moved)
+
+    muted = await listens([here, there], (there.node,), both["followed"])
+    assert [h["node"] for h in muted["heads"]] == [here.node]
+    assert (await sync.get(f"/places/{mine}"))["aliases"] == [mine]
+    assert (await sync.networks())[there.node]["state"] == "muted"
+    alone = await federation.sync([here])
+    assert (await alone.caught_up([here]))["view_root"] == muted["view_root"]
+    again = await listens([here, there], (), muted["followed"])
+    assert again["view_root"] == both["view_root"]
+    left = await listens([there], (), both["followed"])
+    assert left["count"] == 1
+    assert (await sync.get(f"/places/{theirs}"))["aliases"] == [theirs]
+    assert here.node not in await sync.networks()
