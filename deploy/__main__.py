@@ -1,4 +1,4 @@
-"""`python -m deploy secrets | registry | sync | notify | healthy`, as the containers call it."""
+"""`python -m deploy secrets | registry | sync | notify | healthy | run …`, as the containers call it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NoReturn
 
 from deploy import secret, trust
 
-USAGE = "python -m deploy secrets | registry | sync | notify | healthy"
+USAGE = "python -m deploy secrets | registry | sync | notify | healthy | run SERVICE ARGUMENTS…"
+SERVICES = ("registry", "sync", "notify")
 
 
 def main() -> None:
@@ -22,17 +24,28 @@ def main() -> None:
         "secrets": secrets,
         "registry": registry,
         "sync": sync,
-        "notify": lambda: serve("notify"),
+        "notify": lambda: become("notify", "serve"),
         "healthy": healthy,
     }
+    match sys.argv[1:]:
+        case ["run", service, *words] if service in SERVICES:
+            become(service, *words)
     if len(sys.argv) != 2 or sys.argv[1] not in steps:
         raise SystemExit(USAGE)
     steps[sys.argv[1]]()
 
 
 def secrets() -> None:
-    """Make the secrets of the operator `NAME` in `SECRETS`, for the hosts `POSTGRES` and `RABBITMQ`."""
-    place = secret.Place(os.environ["NAME"], os.environ["POSTGRES"], os.environ.get("RABBITMQ") or None)
+    """Make the secrets of the operator `NAME` in `SECRETS`, for the hosts `POSTGRES` and `RABBITMQ`.
+
+    `RABBITMQ_PUBLIC` is where others reach the broker, `host` or `host:port`; else where its own service does.
+    """
+    place = secret.Place(
+        os.environ["NAME"],
+        os.environ["POSTGRES"],
+        os.environ.get("RABBITMQ") or None,
+        os.environ.get("RABBITMQ_PUBLIC") or None,
+    )
     secret.make(Path(os.environ.get("SECRETS", "/secrets")), place)
 
 
@@ -40,18 +53,18 @@ def registry() -> None:
     """Make the registry's identity at first start, its root key in the file `ROOT_KEY`, then serve."""
     words = ["key", "init", "--if-missing", "--root-key", os.environ["ROOT_KEY"]]
     subprocess.run([sys.executable, "-m", "services.registry", *words], env=resolved(os.environ), check=True)
-    serve("registry")
+    become("registry", "serve")
 
 
 def sync() -> None:
     """Pin the nodes of `FOLLOW` (a JSON object, alias to URL) at first start, then serve."""
     trust.write(Path(os.environ["MAILLAGE_SYNC_TRUST"]), json.loads(os.environ.get("FOLLOW", "{}")))
-    serve("sync")
+    become("sync", "serve")
 
 
-def serve(service: str) -> None:
-    """Become the service."""
-    os.execve(sys.executable, [sys.executable, "-m", f"services.{service}", "serve"], resolved(os.environ))
+def become(service: str, *words: str) -> NoReturn:
+    """Become this command of the service, with the settings of its container."""
+    os.execve(sys.executable, [sys.executable, "-m", f"services.{service}", *words], resolved(os.environ))
 
 
 def healthy() -> None:

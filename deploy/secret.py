@@ -21,6 +21,20 @@ class Place:
     name: str
     postgres: str
     rabbitmq: str | None
+    rabbitmq_public: str | None = None
+
+    @property
+    def broker(self) -> str:
+        """Where the operator's own service reaches the broker."""
+        return f"{self.rabbitmq}:5672/{self.name}"
+
+    @property
+    def public_broker(self) -> str:
+        """Where everybody else does."""
+        if self.rabbitmq_public is None:
+            return self.broker
+        port = "" if ":" in self.rabbitmq_public else ":5672"
+        return f"{self.rabbitmq_public}{port}/{self.name}"
 
 
 def make(folder: Path, place: Place) -> None:
@@ -32,9 +46,8 @@ def make(folder: Path, place: Place) -> None:
         return
     owner = kept(folder / "rabbitmq-password", secrets.token_urlsafe(24))
     reader = kept(folder / "rabbitmq-reader-password", secrets.token_urlsafe(24))
-    where = f"{place.rabbitmq}:5672/{place.name}"
-    write(folder / "amqp-url", f"amqp://{place.name}:{owner}@{where}")
-    write(folder / "amqp-public-url", f"amqp://{place.name}-lecture:{reader}@{where}")
+    write(folder / "amqp-url", f"amqp://{place.name}:{owner}@{place.broker}")
+    write(folder / "amqp-public-url", f"amqp://{place.name}-lecture:{reader}@{place.public_broker}")
     write(folder / "rabbitmq-definitions.json", definitions(place.name, owner, reader))
     write(folder / "rabbitmq.conf", f"load_definitions = {folder}/rabbitmq-definitions.json\n")
 

@@ -33,6 +33,8 @@ SYNC_EMITS = (VIEW_PUT, VIEW_REMOVE)
 # How many bytes an event may have: of a registry, and of a view.
 MAX_EVENT = 48 * 1024
 MAX_VIEW_EVENT = 256 * 1024
+# How many events a page of a feed may have.
+MAX_PAGE = 1000
 
 WithdrawReason = Literal["duplicate", "error", "left-network", "never-existed", "on-request", "other"]
 

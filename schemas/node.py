@@ -23,7 +23,7 @@ class Signed(Struct, frozen=True):
     """A descriptor as it is served: the JSON text that was signed, and by whom."""
 
     raw: str
-    signatures: tuple[Signature, ...]
+    signatures: Annotated[tuple[Signature, ...], Meta(max_length=16)]
 
 
 class Amqp(Struct, frozen=True):
@@ -78,10 +78,10 @@ class Descriptor(Struct, frozen=True):
     contact: str
     url: str
     amqp: Amqp | None
-    root_keys: tuple[Base64Url, ...]
+    root_keys: Annotated[tuple[Base64Url, ...], Meta(max_length=16)]
     threshold: Annotated[int, Meta(ge=1)]
-    signing_keys: tuple[SigningKey, ...]
-    epochs: tuple[Epoch, ...]
+    signing_keys: Annotated[tuple[SigningKey, ...], Meta(max_length=1000)]
+    epochs: Annotated[tuple[Epoch, ...], Meta(max_length=1000)]
     heartbeat_s: Annotated[int, Meta(ge=1)]
-    emits: tuple[str, ...]
-    peers: tuple[Peer, ...]
+    emits: Annotated[tuple[str, ...], Meta(max_length=1000)]
+    peers: Annotated[tuple[Peer, ...], Meta(max_length=1000)]

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Struct
 
 from schemas.node import Cursor
+from schemas.place import NodeId
 
 Departement = Annotated[str, Meta(pattern=r"^([0-9]{2,3}|2[AB])$(?!\n)", examples=["35"])]
 Degrees = Annotated[float, Meta(ge=-180, le=180)]
@@ -18,7 +19,7 @@ class Filter(Struct, frozen=True, omit_defaults=True):
     shared landmarks; `bbox` is west, south, east, north in degrees; west > east crosses the antimeridian.
     """
 
-    network: tuple[str, ...] = ()
+    network: tuple[NodeId, ...] = ()
     departement: tuple[Departement, ...] = ()
     family: tuple[str, ...] = ()
     bbox: tuple[Degrees, Degrees, Degrees, Degrees] | None = None
@@ -31,7 +32,7 @@ class Change(Struct, frozen=True):
     left it, or was erased. `cursor` is the position to go on from. `place` is the place as it is now, null
     when it is gone; then `reason` says why and `moved_to` names the place that answers instead, if any. A very
     long place is null as well, and `dataref` says where its node serves it.
-    `changed` is `{field: {before, after}}`, `cause` the ids of the events that did it.
+    `changed` is `{field: {before, after}}`, `cause` the events that did it, as `<node>/<event id>`.
     """
 
     cursor: Cursor

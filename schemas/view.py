@@ -1,6 +1,6 @@
 """The common view: one merged place, every voice kept."""
 
-from typing import Any
+from typing import Any, Literal
 
 from msgspec import Raw, Struct
 
@@ -94,6 +94,7 @@ class Traits(Struct, frozen=True):
 class ViewPut(Struct, frozen=True, omit_defaults=True):
     """Data of `view.put`: the place as it is now, the traits it had, what changed, and which events did it.
 
+    `cause` names events as `<node>/<event id>`, as the ids of events are those of their node alone.
     Where that would be too long for an event, `after` is null and `dataref` says where to read it.
     """
 
@@ -107,12 +108,19 @@ class ViewPut(Struct, frozen=True, omit_defaults=True):
     dataref: str | None = None
 
 
+RemoveReason = Literal["merged", "withdrawn", "no-longer-followed", "unreadable"]
+
+
 class ViewRemove(Struct, frozen=True):
-    """Data of `view.remove`: why the place left the view and where it went, if it went anywhere."""
+    """Data of `view.remove`: why no place has this id any more, and which one answers instead, if any.
+
+    `merged`: it became part of an older one. Else the record that gave the place its id was `withdrawn`, is of a
+    network `no-longer-followed`, or is `unreadable` for this version; the place may live on under another id.
+    """
 
     id: str
     before: Traits
-    reason: str
+    reason: RemoveReason
     moved_to: str | None
     cause: tuple[str, ...]
 

@@ -6,6 +6,7 @@ the feed whenever the inbox cannot be the whole story.
 
 import asyncio
 import tempfile
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -21,7 +22,7 @@ from asyncpg import UniqueViolationError
 from msgspec import Struct
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from schemas.event import MAX_EVENT, Checkpoint, Line, SignedText, SnapshotHead
+from schemas.event import MAX_EVENT, MAX_PAGE, Checkpoint, Line, SignedText, SnapshotHead
 from schemas.node import Amqp, Signed
 from services import broker, follow_store, foreign, identity, postgres, proofs
 from services.bell import Bell
@@ -32,19 +33,19 @@ from services.postgres import Connection, Pool
 from services.proofs import Followed, Heard, Position, State
 from services.run import calm, keep
 
-PAGE = 1000
 BATCH = 500
 SHORTEST_WAIT, LONGEST_WAIT = 0.9, 25.0
 CONFLICT = 409
 ANSWER = aiohttp.ClientTimeout(total=LONGEST_WAIT + 30, sock_connect=10, sock_read=LONGEST_WAIT + 10)
-STREAMED = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=30)
+STREAMED = aiohttp.ClientTimeout(total=3600, sock_connect=10, sock_read=30)
 # As many events of a registry as we ask for, each as long as it may be, with its escapes.
-MOST_PAGE = PAGE * MAX_EVENT * 3 // 2
+MOST_PAGE = MAX_PAGE * MAX_EVENT * 3 // 2
 MOST_LINE = 1024 * 1024
 MOST_DESCRIPTORS = 16 * 1024 * 1024
-MOST_SNAPSHOT = 8 * 1024**3
+MOST_SNAPSHOT = 4 * 1024**3
 MOST_MESSAGE = 320 * 1024
-INBOX = 2000
+# Messages, and bytes of them, that wait to be applied.
+INBOX, INBOX_BYTES = 2000, 8 * 1024 * 1024
 # However many nodes are followed, their events are written by so few at a time: the others may use the pool.
 # Whole snapshots take long: they have turns of their own, and hold up nobody's events.
 WRITERS, SNAPSHOTS = 4, 2
@@ -120,31 +121,48 @@ class Inbox:
 
     def __init__(self) -> None:
         self.listening = False
-        self._messages: asyncio.Queue[Message | None] = asyncio.Queue(INBOX)
+        self._messages: deque[Message] = deque()
+        self._bytes = 0
+        self._rung = False
+        self._something = asyncio.Event()
 
     def put(self, message: Message) -> None:
-        """Take a message; where there is no room it is dropped, and the gap will tell."""
-        if not self._messages.full():
-            self._messages.put_nowait(message)
+        """Take a message; where there is no room it is dropped, which is a ring: no other may follow it."""
+        size = len(message.text.raw)
+        if len(self._messages) >= INBOX or self._bytes + size > INBOX_BYTES:
+            self.ring()
+            return
+        self._messages.append(message)
+        self._bytes += size
+        self._something.set()
 
     def ring(self) -> None:
-        """Have the feed looked at."""
-        if not self._messages.full():
-            self._messages.put_nowait(None)
+        """Have the feed looked at, which tells all that these messages could."""
+        self._messages.clear()
+        self._bytes = 0
+        self._rung = True
+        self._something.set()
 
     async def take(self, seconds: float) -> list[Message] | None:
         """What came, in order; None after a ring, or when nothing came for so long."""
         try:
             # Not wait_for: in Python 3.11 it forgets a cancellation that comes with a message.
             async with asyncio.timeout(seconds):
-                first = await self._messages.get()
+                await self._something.wait()
         except TimeoutError:
             return None
-        batch = [first]
-        while len(batch) < BATCH and not self._messages.empty():
-            batch.append(self._messages.get_nowait())
-        messages = [m for m in batch if m is not None]
-        return messages if len(messages) == len(batch) else None
+        if self._rung:
+            self._rung = False
+            self._settle()
+            return None
+        batch = [self._messages.popleft() for _ in range(min(BATCH, len(self._messages)))]
+        self._bytes -= sum(len(message.text.raw) for message in batch)
+        self._settle()
+        return batch
+
+    def _settle(self) -> None:
+        if not self._messages:
+            self._something.clear()
 
 
 class Follower:
@@ -161,6 +179,7 @@ class Follower:
         self.highest: Heard | None = None
         self.pause = FIRST_PAUSE
         self.alone = False
+        self.unsettled = True
 
     @property
     def heartbeat_s(self) -> int:
@@ -182,6 +201,7 @@ class Follower:
         self.alone = False
         async with postgres.locked(self.context.pool, f"follow {self.source.node}"):
             self.alone = True
+            self.fresh_at = monotonic()
             await self._follow_through()
 
     async def _follow_through(self) -> None:
@@ -205,6 +225,7 @@ class Follower:
         await self._set_state(state, said)
 
     async def _set_state(self, state: str, trouble: str | None = None) -> None:
+        self.unsettled = state != "live"
         async with self.context.pool.acquire() as conn:
             await follow_store.set_state(conn, self.source.node, state, trouble)
 
@@ -268,7 +289,7 @@ class Follower:
 
     async def _turn(self, wait: float) -> bool:
         """Read and apply one page, waiting for it; whether there is more."""
-        body = await self._get(f"/feed?after={self.here.cursor}&limit={PAGE}&wait={wait:g}")
+        body = await self._get(f"/feed?after={self.here.cursor}&limit={MAX_PAGE}&wait={wait:g}")
         page = proofs.page(body)
         whose = await self._owner(_peek(page.checkpoint))
         events, after, close = proofs.proven(page, self.here, whose, self.highest)
@@ -325,15 +346,18 @@ class Follower:
     async def _check_versions(self, conn: Connection, events: Sequence[Followed]) -> None:
         """Versions of a record follow each other, except across events whose record cannot be read."""
         known = await follow_store.versions(conn, [e.event.subject for e in events if e.event])
+        blind = False
         for event in events:
             if event.event is None:
-                return
+                blind = True
+                continue
+            before = known.get(event.event.subject)
             try:
-                proofs.next_version(event, known.get(event.event.subject))
+                proofs.next_version(event, before)
             except Untrue:
-                if await follow_store.has_unreadable(conn, self.source.node):
-                    return
-                raise
+                blind = blind or await follow_store.has_unreadable(conn, self.source.node)
+                if not blind or event.event.recordversion <= (before or 0):
+                    raise
             known[event.event.subject] = event.event.recordversion
 
     async def _store(self, conn: Connection, events: Sequence[Followed]) -> None:
@@ -352,6 +376,9 @@ class Follower:
     async def _heard(self, heard: Heard) -> None:
         """A higher checkpoint is a sign of life; an old copy is nothing."""
         if self.highest is not None and _order(heard) <= _order(self.highest):
+            if self.unsettled and _order(heard) == _order(self.highest):
+                # It proves again what it proved before its trouble.
+                await self._set_state("live" if heard.said.size == self.here.tree.size else "lagging")
             return
         self.highest, self.fresh_at = heard, monotonic()
         close, kept = heard.said, msgspec.json.encode(heard.signed).decode()
@@ -360,6 +387,7 @@ class Follower:
             await follow_store.heard(conn, node, told=close.size, highest=kept, at=self.context.now())
             if close.size == self.here.tree.size:
                 await follow_store.set_state(conn, node, "live")
+                self.unsettled = False
 
     async def _start_from_snapshot(self) -> None:
         """Fetch a snapshot whole, then apply it: a slow node holds up nobody else's transactions."""
@@ -514,7 +542,7 @@ def _lines(file: BinaryIO) -> Iterator[bytes]:
 
 
 def _chunked(lines: Iterator[bytes]) -> Iterator[list[bytes]]:
-    while chunk := list(islice(lines, PAGE)):
+    while chunk := list(islice(lines, MAX_PAGE)):
         yield chunk
 
 

@@ -16,11 +16,12 @@ T = TypeVar("T")
 DEEPEST = 80
 # Undecodable text is a ValueError of its own; how deep a reader can go differs between machines.
 UNREADABLE = (ValueError, RecursionError)
-_TEXT = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+# A text that never ends is one token too: else each quote in it would be tried as a beginning of its own.
+_TEXT = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)', re.DOTALL)
 # Brackets as the bytes 1 and -1, of which the running sum is how deep they nest.
 _STEPS = bytes.maketrans(b"{[}]", b"\x01\x01\xff\xff")
 _NO_BRACKETS = bytes(set(range(256)) - set(b"{[}]"))
-_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}\[\]]|[^"{}\[\]]+', re.DOTALL)
+_TOKEN = re.compile(_TEXT.pattern + rb'|[{}\[\]]|[^"{}\[\]]+', re.DOTALL)
 _OPENING, _CLOSING = (b"{", b"["), (b"}", b"]")
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 

@@ -10,7 +10,7 @@ import msgspec
 from aiohttp import web
 from msgspec import Meta, Struct
 
-from schemas.event import SignedText
+from schemas.event import MAX_PAGE, SignedText
 from schemas.node import Signed as SignedDescriptor
 from services import http, ledger, ledger_store
 from services.bell import Bell
@@ -23,7 +23,8 @@ from services.postgres import Pool
 NDJSON = "application/x-ndjson"
 SSE = "text/event-stream"
 SILENCE = 15.0
-SLOWEST = 30.0
+# A reader who takes a write for longer than this, or in all fewer bytes a second, is let go.
+SLOWEST, SLOWEST_RATE = 30.0, 64 * 1024
 PATIENCE = 10.0
 # Another process may have written: its bell is not ours.
 GLANCE = 1.0
@@ -45,7 +46,7 @@ class Reading(Struct, frozen=True):
     """Where to read from (`<epoch>.<seq>`, strictly after), how many events, how many seconds to wait for one."""
 
     after: str = "0.0"
-    limit: Annotated[int, Meta(ge=1, le=1000)] = 1000
+    limit: Annotated[int, Meta(ge=1, le=MAX_PAGE)] = MAX_PAGE
     wait: Annotated[float, Meta(ge=0, le=30)] = 0
 
 
@@ -114,9 +115,10 @@ async def read_snapshot(request: web.Request) -> web.StreamResponse:
     response = web.StreamResponse(headers={"Content-Type": NDJSON})
     async with _turn(served), ledger.snapshot(served.pool, served.pen) as (head, lines):
         await response.prepare(request)
-        await _write(response, msgspec.json.encode(head) + b"\n")
+        reader = _Reader(response)
+        await reader.tell(msgspec.json.encode(head) + b"\n")
         async for chunk in _joined(lines):
-            await _write(response, chunk)
+            await reader.tell(chunk)
     await response.write_eof()
     return response
 
@@ -143,6 +145,23 @@ async def _joined(lines: AsyncIterator[bytes], size: int = 256 * 1024) -> AsyncI
             yield bytes(chunk)
             chunk.clear()
     yield bytes(chunk)
+
+
+class _Reader:
+    """Whom a long answer goes to. TimeoutError for one who hardly reads: it holds a turn that others need."""
+
+    def __init__(self, response: web.StreamResponse) -> None:
+        self._response = response
+        self._waited = 0.0
+        self._told = 0
+
+    async def tell(self, data: bytes) -> None:
+        """Write; only the time that the reader takes counts."""
+        self._told += len(data)
+        began, left = monotonic(), SLOWEST + self._told / SLOWEST_RATE - self._waited
+        async with asyncio.timeout(min(SLOWEST, left)):
+            await self._response.write(data)
+        self._waited += monotonic() - began
 
 
 async def _write(response: web.StreamResponse, data: bytes) -> None:

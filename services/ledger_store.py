@@ -254,10 +254,17 @@ async def checkpoint_within(conn: Connection, *, after: int, until: int) -> Kept
 async def thin_checkpoints(conn: Connection, *, every: int, keep: int) -> int:
     """Leave the last checkpoint of each size, and up to size `keep` one in `every` events; how many went."""
     result: str = await conn.execute(
-        """DELETE FROM ledger_checkpoint c WHERE EXISTS (
-               SELECT FROM ledger_checkpoint d
-               WHERE d.n > c.n AND ((d.size = c.size AND d.complete >= c.complete)
-                                 OR (d.size <= $2 AND d.size / $1 = c.size / $1)))
+        """DELETE FROM ledger_checkpoint WHERE n IN (
+               SELECT n FROM (
+                   SELECT n, size, complete,
+                          lead(n) OVER same AS next,
+                          bool_or(complete) OVER (same ROWS BETWEEN 1 FOLLOWING AND UNBOUNDED FOLLOWING)
+                              AS proven,
+                          lead(n) OVER (PARTITION BY size <= $2, size / $1 ORDER BY n) AS near
+                   FROM ledger_checkpoint WINDOW same AS (PARTITION BY size ORDER BY n)
+               ) AS checkpoint
+               WHERE CASE WHEN complete THEN proven ELSE next IS NOT NULL END
+                  OR (size <= $2 AND near IS NOT NULL))
            AND n <> (SELECT max(n) FROM ledger_checkpoint WHERE complete)""",
         every,
         keep,

@@ -4,13 +4,21 @@ import asyncio
 from functools import partial
 from time import monotonic
 
+import msgspec
+import structlog
+
+from schemas.node import Amqp, Descriptor
 from services import broker, ledger, ledger_store, postgres, relay
 from services.ledger_http import Published
+from services.postgres import Pool
 from services.run import calm, keep
 
 # A full checkpoint may take this share of the time, so that a large log is not held up by proofs of itself.
 SHARE = 0.05
 RECENT = 10 * ledger.BATCH
+# What a node says of itself in its descriptor, and settings do not change.
+SAID = ("name", "slug", "license", "contact", "url", "amqp", "heartbeat_s")
+log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
 
 async def publish(served: Published, url: str | None, gauges: relay.Gauges) -> None:
@@ -34,12 +42,30 @@ class Silence:
         return monotonic() - self.since >= self.idle
 
 
-async def prove(served: Published, heartbeat_s: float) -> None:
+async def compare(pool: Pool, card: broker.Card, prefix: str) -> None:
+    """Warn of settings that say otherwise than the descriptor, by which everybody goes."""
+    async with pool.acquire() as conn:
+        known = msgspec.json.decode((await ledger.descriptors(conn))[-1].raw, type=Descriptor)
+    said = broker.about(card, known.emits)
+    for field in SAID:
+        if (told := getattr(said, field)) != (there := getattr(known, field)):
+            setting = prefix + ("amqp_public_url" if field == "amqp" else field).upper()
+            log.warning(
+                "setting without effect", setting=setting, value=_shown(told), descriptor=_shown(there)
+            )
+
+
+def _shown(value: object) -> object:
+    return value.url if isinstance(value, Amqp) else value
+
+
+async def prove(served: Published) -> None:
     """Sign a full checkpoint once a second while things change, and one each heartbeat while they do not."""
 
-    silence = Silence(heartbeat_s)
-
     async def run() -> None:
+        async with served.pool.acquire() as conn:
+            said = msgspec.json.decode((await ledger.descriptors(conn))[-1].raw, type=Descriptor)
+        silence = Silence(said.heartbeat_s)
         while True:
             started = monotonic()
             if await ledger.heartbeat(served.pool, served.pen, silence.overdue):

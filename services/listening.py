@@ -15,6 +15,9 @@ from services.problems import Crashed
 # from its opening or from its last answer, whatever has trickled in meanwhile.
 HEADERS_WITHIN = 10.0
 GRACE = 3.0
+# What a socket holds by itself is gone at once; of more, a reader who takes nothing for so long is let go.
+WATCHED_FROM = 64 * 1024
+TAKES_WITHIN = 30.0
 
 _FULL = (
     b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
@@ -25,6 +28,28 @@ class _Connection(web.RequestHandler):
     """aiohttp's connection, whose answers to what is not HTTP are problems as well."""
 
     __slots__ = ()
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        body = resp.body if isinstance(resp, web.Response) else None
+        if not isinstance(body, bytes) or len(body) < WATCHED_FROM:
+            return await super().finish_response(request, resp, start_time)
+        watch = asyncio.create_task(self._impatient())
+        try:
+            return await super().finish_response(request, resp, start_time)
+        finally:
+            watch.cancel()
+
+    async def _impatient(self) -> None:
+        """Cut the connection when its reader takes nothing any more."""
+        left = -1
+        while (transport := self.transport) is not None:
+            before, left = left, transport.get_write_buffer_size()
+            if before == left > 0:
+                transport.abort()
+                return
+            await asyncio.sleep(TAKES_WITHIN)
 
     def handle_error(
         self,

@@ -125,8 +125,13 @@ def address(name: str) -> str:
 async def show_static(request: web.Request) -> web.Response:
     """A style sheet, script or picture of the pages."""
     name = request.match_info["name"]
-    # Only names that exist are remembered: strangers cannot fill the memory with others.
-    if not (WEB / "static" / name).is_file() or (found := _file(name)) is None:
+    try:
+        # Only names that exist are remembered: strangers cannot fill the memory with others.
+        known = (WEB / "static" / name).is_file()
+    except OSError:
+        # A name that no file system has.
+        raise NotFound from None
+    if not known or (found := _file(name)) is None:
         raise NotFound
     content, version = found
     kept = request.query.get("v") == version
@@ -143,7 +148,7 @@ async def choose_language(request: web.Request) -> web.Response:
     """Remember the language that somebody chose, and go back to the page."""
     to, back = request.query["to"], request.query.get("back", "/")
     # Only to a page of this site: one slash, no backslash that a browser would read as another.
-    local = back.startswith("/") and not back.startswith(("//", "/\\"))
+    local = back.startswith("/") and not back.startswith(("//", "/\\")) and back.isprintable()
     response = web.Response(status=303, headers={"Location": back if local else "/"})
     response.set_cookie(COOKIE, to, max_age=YEAR, path="/", samesite="Lax", httponly=True)
     return response

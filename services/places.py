@@ -23,10 +23,13 @@ from schemas.vocabulary import LANDMARKS
 from services.canonical import fold
 from services.communes import Commune, commune, postcodes
 from services.errors import Fault
+from services.mistakes import overall
 from services.shapes import escaped
 
 EXTENSIONS_BYTES = 16 * 1024
 PLACE_BYTES = 44 * 1024
+
+_READER = msgspec.json.Decoder(Place)
 
 S = TypeVar("S", bound=Struct)
 Faults = Iterator[Fault]
@@ -306,8 +309,13 @@ def _extensions(place: Place) -> Faults:
         )
 
 
-def _size(place: Place) -> Faults:
+def _written(place: Place) -> Faults:
+    """Tidying may have made a text longer than its field takes: what is written must be read again."""
     encoded = msgspec.json.encode(place)
+    try:
+        _READER.decode(encoded)
+    except msgspec.ValidationError as error:
+        yield overall(error)
     if len(encoded) > PLACE_BYTES:
         yield Fault(
             "",
@@ -450,5 +458,5 @@ RULES: tuple[Callable[[Place], Faults], ...] = (
     _identifiers,
     _links,
     _extensions,
-    _size,
+    _written,
 )

@@ -72,8 +72,11 @@ class Page(Struct, frozen=True):
 
 def page(body: bytes) -> Page:
     """The lines of a feed page and the checkpoint that closes it."""
+    said = body.split(b"\n", events.MAX_PAGE + 2)[:-1]
+    if len(said) > events.MAX_PAGE + 1:
+        raise Untrue("The page of the feed has more than {most} events.", {"most": events.MAX_PAGE})
     try:
-        lines = msgspec.json.decode(b"[" + b",".join(body.split(b"\n")[:-1]) + b"]", type=list[Line])
+        lines = msgspec.json.decode(b"[" + b",".join(said) + b"]", type=list[Line])
     except foreign.UNREADABLE as error:
         raise Untrue("The feed cannot be read: {why}", {"why": str(error)}) from error
     if not body.endswith(b"\n") or not lines or lines[-1].checkpoint is None:
@@ -118,7 +121,7 @@ def _one_log(heard: Heard, known: Heard) -> None:
 
 
 def _signed(signed: SignedText, position: tuple[int, int], payload_type: str, whose: Identity) -> None:
-    key = identity.key_at(whose.descriptor, signed.kid, position)
+    key = identity.key_at(whose, signed.kid, position)
     if not signing.verifies(key, payload_type, signed.raw.encode(), foreign.unpacked(signed.sig)):
         cursor = f"{position[0]}.{position[1]}"
         raise Untrue("The signature at {cursor} does not fit.", {"cursor": cursor})
@@ -127,7 +130,7 @@ def _signed(signed: SignedText, position: tuple[int, int], payload_type: str, wh
 def read(raw: bytes, kid: str, sig: bytes, *, position: tuple[int, int], whose: Identity) -> Followed:
     """An event that claims to stand at this position of this node's log; its signature is not looked at."""
     epoch, seq = position
-    identity.key_at(whose.descriptor, kid, position)
+    identity.key_at(whose, kid, position)
     leaf = merkle.leaf(raw)
     event, why = _event(raw)
     if event is not None:
@@ -160,6 +163,8 @@ def _placed(event: Event, position: tuple[int, int], whose: Identity) -> None:
         raise Untrue(
             "Event {id} is not the node's own: {subject}.", {"id": event.id, "subject": event.subject}
         )
+    if event.recordversion > LARGEST:
+        raise Untrue("Event {id} gives a version that no record can have.", {"id": event.id})
     epoch, seq = position
     if event.id != f"{epoch}-{seq:016d}" or event.epoch != epoch or int(event.sequence) != seq:
         raise Untrue("Event {id} stands at {cursor}.", {"id": event.id, "cursor": f"{epoch}.{seq}"})
@@ -233,7 +238,7 @@ def snapshot_line(line: Line, head: Position, whose: Identity) -> Followed:
     if event is None:
         raise Untrue("What the node sent cannot be read: {why}", {"why": why or ""})
     epoch, _, seq = event.id.partition("-")
-    if not 0 < int(seq) <= head.tree.size or int(epoch) > head.epoch or event.recordversion > LARGEST:
+    if not 0 < int(seq) <= head.tree.size or int(epoch) > head.epoch:
         raise Untrue("The snapshot holds {id}, which comes after it.", {"id": event.id})
     return _line(line, (int(epoch), int(seq)), whose)
 

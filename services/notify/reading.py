@@ -17,6 +17,8 @@ from services.notify.store import Glimpse, Position
 from services.postgres import Connection, Pool
 
 SCANNED = 10_000
+# However long the places are, a page is no longer than this and one change.
+MOST_BYTES = 4 * 1024 * 1024
 CHUNK = 500
 # Another process may have followed: its bell is not ours.
 GLANCE = 1.0
@@ -109,14 +111,15 @@ async def next_page(pool: Pool, bell: Bell, wanted: Filter, since: Position, lim
 
 async def _scanned(conn: Connection, wanted: Filter, since: Position, limit: int, head: Position) -> Page:
     hits: list[tuple[Glimpse, Selection]] = []
-    here, scanned, more = since, 0, True
-    while more and len(hits) < limit and scanned < SCANNED:
+    here, scanned, size, more = since, 0, 0, True
+    while more and len(hits) < limit and scanned < SCANNED and size < MOST_BYTES:
         chunk = await store.after(conn, here, limit=CHUNK)
         for glimpse in chunk:
             here, scanned = (glimpse.epoch, glimpse.seq), scanned + 1
             if (view := _view(wanted, glimpse)) is not None:
                 hits.append((glimpse, view))
-                if len(hits) == limit:
+                size += glimpse.size
+                if len(hits) == limit or size >= MOST_BYTES:
                     break
         else:
             more = len(chunk) == CHUNK

@@ -114,27 +114,32 @@ def _view_remove(event: Event, last: Stored | None) -> Told:
     return Told(id=data.id, before=data.before, after=None, body=body)
 
 
+def _cause(event: Event) -> tuple[str, ...]:
+    """An event of a registry as the cause of what it tells."""
+    return (f"{event.source.rpartition(':')[2]}/{event.id}",)
+
+
 def _place_put(event: Event, last: Stored | None) -> Told:
     """A registry says what a place is; what it was is what was told last of it."""
     place = msgspec.json.decode(event.data, type=Place)
     there = last is not None and last.after is not None
     old = _place(last) if there else {}
     changed = Raw(msgspec.json.encode(_difference(old, msgspec.json.decode(event.data))))
-    body = Body(time=event.time, place=event.data, changed=changed, cause=(event.id,))
+    body = Body(time=event.time, place=event.data, changed=changed, cause=_cause(event))
     id = _record(event)
     return Told(id=id, before=_standing(last), after=traits_of(place, id), body=body)
 
 
 def _place_withdraw(event: Event, last: Stored | None) -> Told:
     data = msgspec.json.decode(event.data, type=Withdrawal)
-    body = Body(time=event.time, cause=(event.id,), reason=data.reason, moved_to=data.successor)
+    body = Body(time=event.time, cause=_cause(event), reason=data.reason, moved_to=data.successor)
     return Told(id=_record(event), before=_standing(last), after=None, body=body)
 
 
 def _erase(event: Event, last: Stored | None) -> Told:
     """Whoever was told of the place is told that it is erased, also when it had left before."""
     leaves = msgspec.json.decode(event.data, type=_Erasure).leaves
-    body = Body(time=event.time, cause=(event.id,), reason="erased")
+    body = Body(time=event.time, cause=_cause(event), reason="erased")
     before = _standing(last) or (_traits(last.before) if last is not None else None)
     return Told(id=_record(event), before=before, after=None, body=body, erases=leaves)
 

@@ -23,13 +23,14 @@ class Stored(Struct, frozen=True):
 
 
 class Glimpse(Struct, frozen=True):
-    """As much of a change as matching needs."""
+    """As much of a change as matching needs; `size` is that of its body, in bytes."""
 
     epoch: int
     seq: int
     before: bytes | None
     after: bytes | None
     erased: bool
+    size: int
 
 
 async def add(conn: Connection, changes: Sequence[Stored]) -> None:
@@ -44,7 +45,7 @@ async def add(conn: Connection, changes: Sequence[Stored]) -> None:
 async def after(conn: Connection, since: Position, *, limit: int) -> list[Glimpse]:
     """What stands after a position, in order, as far as matching needs it."""
     rows = await conn.fetch(
-        """SELECT epoch, seq, before, after, erased FROM change
+        """SELECT epoch, seq, before, after, erased, octet_length(body) AS size FROM change
            WHERE (epoch, seq) > ($1, $2) ORDER BY epoch, seq LIMIT $3""",
         *since,
         limit,

@@ -4,6 +4,7 @@ import asyncio
 import os
 import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import ExitStack
 from datetime import datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
@@ -14,20 +15,29 @@ import click
 import msgspec
 from prometheus_client import CollectorRegistry
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress
 from uuid_utils import uuid7
 
 import services.registry
 from schemas.event import REGISTRY_EMITS
+from schemas.place import License
 from services import broker, cli, keyring, ledger, ledger_store, settings
 from services.bell import Bell
 from services.errors import Conflict, Fault, Misconfigured, NotFound
-from services.postgres import Pool
+from services.postgres import Connection, Pool
 from services.registry import app, importing, store
 from services.registry.importing import Counts, Told
 from services.registry.settings import PREFIX, Settings
 from services.registry.store import Job, Token
 from services.registry.writer import Gauges, Writer, writing
+
+
+def _license(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    try:
+        return msgspec.convert(value, License | None)
+    except msgspec.ValidationError:
+        raise click.BadParameter("A licence is written like etalab-2.0 or ODbL-1.0.") from None
 
 
 def configured() -> Settings:
@@ -67,30 +77,40 @@ def _unsaid(environ: Mapping[str, str]) -> list[str]:
 
 
 async def _init(s: Settings, root_key: Path, *, if_missing: bool, unsaid: Sequence[str] = ()) -> str:
-    async with app.database(s) as pool, pool.acquire() as conn, conn.transaction():
-        # Two processes of one registry may be started for the first time at the same moment.
-        await ledger_store.reserve(conn)
-        known = await ledger.node_of(conn)
-        if known is not None:
-            if if_missing:
-                return known
-            raise Conflict("This database belongs to node {node} already.", {"node": known})
-        if unsaid:
-            raise Misconfigured(
-                "Everybody will know the network by its first words, so say them: {variables}.",
-                {"variables": ", ".join(unsaid)},
-            )
-        root = keyring.make(root_key)
-        pen = app.pen_of(s)
-        node = await ledger.found(
-            conn, broker.about(s, REGISTRY_EMITS), root=root, online=pen.keyring.make(), pen=pen
+    with ExitStack() as undo:
+        async with app.database(s) as pool, pool.acquire() as conn, conn.transaction():
+            node, said = await _founded(conn, s, root_key, if_missing=if_missing, unsaid=unsaid, undo=undo)
+        # The node is there for ever, and so is its key.
+        undo.pop_all()
+    if said is not None:
+        click.echo(msgspec.json.format(said, indent=2), err=True)
+        click.echo(
+            f"The root key is in {root_key}. Move it to a safe place: it is not needed to serve.", err=True
         )
-        said = (await ledger.descriptors(conn))[-1].raw
-    click.echo(msgspec.json.format(said, indent=2), err=True)
-    click.echo(
-        f"The root key is in {root_key}. Move it to a safe place: it is not needed to serve.", err=True
-    )
     return node
+
+
+async def _founded(
+    conn: Connection, s: Settings, root_key: Path, *, if_missing: bool, unsaid: Sequence[str], undo: ExitStack
+) -> tuple[str, str | None]:
+    """The id of the node, and its descriptor where it is new; `undo` takes its root key back."""
+    # Two processes of one registry may be started for the first time at the same moment.
+    await ledger_store.reserve(conn)
+    known = await ledger.node_of(conn)
+    if known is not None:
+        if if_missing:
+            return known, None
+        raise Conflict("This database belongs to node {node} already.", {"node": known})
+    if unsaid:
+        raise Misconfigured(
+            "Everybody will know the network by its first words, so say them: {variables}.",
+            {"variables": ", ".join(unsaid)},
+        )
+    pen = app.pen_of(s)
+    online, root = pen.keyring.make(), keyring.make(root_key)
+    undo.callback(root_key.unlink)
+    node = await ledger.found(conn, broker.about(s, REGISTRY_EMITS), root=root, online=online, pen=pen)
+    return node, (await ledger.descriptors(conn))[-1].raw
 
 
 @key.command("show")
@@ -176,7 +196,7 @@ async def _revoke(s: Settings, id: UUID) -> None:
     help="Else by its content.",
 )
 @click.option("--source", help="Which list this is; rows that it no longer has are withdrawn.")
-@click.option("--license", help="Licence of the list; else that of the network.")
+@click.option("--license", callback=_license, help="Licence of the list; else that of the network.")
 @click.option("--map", "maps", multiple=True, metavar="COLUMN=FIELD", help="What a column means.")
 @click.option("--keep-missing", is_flag=True, help="Keep places that the list no longer has.")
 @click.option("--confirm", type=int, help="How many places may be withdrawn or closed.")
@@ -214,9 +234,9 @@ async def _import(s: Settings, file: BinaryIO, request: importing.Request, conso
         writer = Writer(pool, app.pen_of(s), Bell(), Gauges(CollectorRegistry()))
         job = await importing.stored(pool, request, _chunks(file), file.name, queue=False)
         for column, field in msgspec.json.decode(job.mapping)["fields"].items():
-            console.print(f"  {column} → {field or 'ignored'}", highlight=False)
+            console.print(f"  {column} → {field or 'ignored'}", highlight=False, markup=False)
         with Progress(console=console) as progress:
-            bar = progress.add_task(file.name, total=1.0)
+            bar = progress.add_task(escape(file.name), total=1.0)
 
             async def tell(now: Told) -> None:
                 progress.update(bar, completed=now.share)

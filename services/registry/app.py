@@ -6,12 +6,10 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from functools import partial
 from pathlib import Path
 
-import msgspec
 import structlog
 from aiohttp import web
 
-from schemas.node import Descriptor
-from services import http, ledger, ledger_store, postgres, relay, run
+from services import http, ledger, ledger_store, ledger_work, postgres, relay, run
 from services.bell import Bell
 from services.errors import Misconfigured
 from services.http import Principal
@@ -27,7 +25,7 @@ from services.registry.tokens import Tokens
 from services.registry.writer import Writer
 
 log = structlog.get_logger()
-# What a network says of itself, once, in its first descriptor.
+# What a network must say of itself before its first descriptor is made.
 SAID = ("name", "slug", "contact", "url")
 SCRIPTS = postgres.scripts("ledger", "registry")
 
@@ -91,24 +89,10 @@ async def serving(settings: Settings) -> AsyncIterator[int]:
         node = await postgres.insist(partial(identity, pool), settings.database_wait)
         app = build(pool, settings, pen, node)
         log.info("opened", node=node)
-        await postgres.insist(partial(_compare, pool, settings), settings.database_wait)
+        await postgres.insist(partial(ledger_work.compare, pool, settings, PREFIX), settings.database_wait)
         with closing(app[EXPORTS]):
             async with run.at_work(app, worker.LOOPS, settings) as port:
                 yield port
-
-
-async def _compare(pool: Pool, settings: Settings) -> None:
-    """Warn of settings that everybody reads otherwise in the descriptor, which they do not change."""
-    async with pool.acquire() as conn:
-        known = msgspec.json.decode((await ledger.descriptors(conn))[-1].raw, type=Descriptor)
-    for field in (*SAID, "license"):
-        if getattr(settings, field) != getattr(known, field):
-            log.warning(
-                "setting without effect",
-                setting=PREFIX + field.upper(),
-                value=getattr(settings, field),
-                descriptor=getattr(known, field),
-            )
 
 
 async def serve(settings: Settings) -> None:

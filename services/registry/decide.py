@@ -165,6 +165,8 @@ def _revised(now: Row, wish: Change | Withdraw) -> Outcome:
     match wish:
         case Change(body=body):
             return _stated(now, _verified(body, now.body))
+        case Withdraw(successor=str(successor)) if successor.rpartition(":")[2] == now.id:
+            raise Invalid(faults=(Fault("/successor", "A record cannot take its own place."),))
         case Withdraw(reason=reason, successor=successor):
             return Taken(withdrawal=Withdrawal(reason=reason, successor=successor))
 

@@ -63,12 +63,18 @@ Tell = Callable[[Told], Awaitable[None]]
 
 
 class Survey(Struct):
-    """What a list would take away: of its source's `rows` those no longer in it, and places it says are closed."""
+    """What a list would take away: of its source's `rows` those no longer in it, and places it says are closed.
+
+    `doubtful` is the line of a row that could not be read and may be any of those: then they are `withheld`, unless
+    somebody confirms that they are gone.
+    """
 
     gone: list[str]
     closing: int
     places: int
     rows: int = 0
+    doubtful: int | None = None
+    withheld: list[str] = []
 
     @property
     def count(self) -> int:
@@ -80,7 +86,8 @@ class Survey(Struct):
         """Whether that is too many to do without asking."""
         # Most of what a source had: more likely another list under the same name than a shorter one.
         most = len(self.gone) > 1 and 2 * len(self.gone) > self.rows
-        return most or (self.count > BRAKE_COUNT and self.count > BRAKE_SHARE * self.places)
+        unsure = self.doubtful is not None and bool(self.gone)
+        return most or unsure or (self.count > BRAKE_COUNT and self.count > BRAKE_SHARE * self.places)
 
 
 @asynccontextmanager
@@ -189,19 +196,27 @@ async def survey(pool: Pool, job: Job, file: BinaryIO) -> Survey:
         places = await store.count_places(conn)
     if not here:
         return Survey(gone=[], closing=0, places=places)
-    listed, closed = set[str](), list[str]()
+    listed, closed, read = set[str](), list[str](), set[str]()
+    doubtful: int | None = None
     async for batch in batches(file, job):
         for row in batch:
             place = own(row, node) or here.get(row.key)
+            if row.place is not None:
+                read.add(row.key)
             if place is not None:
                 listed.add(place)
                 if row.place is not None and row.place.status == "closed":
                     closed.append(place)
+            elif row.place is None and doubtful is None and not row.named and row.key not in read:
+                doubtful = row.line
     file.seek(0)
     async with pool.acquire() as conn:
         closing = await store.open_places(conn, closed)
     gone = [] if job.missing == "keep" else [p for p in here.values() if p not in listed]
-    return Survey(gone=gone, closing=closing, places=places, rows=len(here))
+    found = Survey(gone=gone, closing=closing, places=places, rows=len(here), doubtful=doubtful)
+    if gone and doubtful is not None and job.confirm is None:
+        found.gone, found.withheld = [], gone
+    return found
 
 
 def own(row: Drafted, node: str) -> str | None:
@@ -266,6 +281,7 @@ class Run:
             self.done += len(batch)
             await self.tell(Told(self.done, min(1.0, file.tell() / size), self.counts))
         await self._withdraw(found.gone)
+        await self._tell_withheld(found)
         await self.tell(Told(self.done, 1.0, self.counts))
         return self.counts
 
@@ -327,6 +343,25 @@ class Run:
                 places = [p for p, a in zip(places, answers, strict=True) if isinstance(a, Answer)]
             self.counts.withdrawn += len(places)
             await self._tell_withdrawn(places)
+
+    async def _tell_withheld(self, found: Survey) -> None:
+        if not found.withheld or found.doubtful is None:
+            return
+        args = {
+            "count": len(found.withheld),
+            "line": found.doubtful,
+            "confirm": len(found.withheld) + found.closing,
+        }
+        fault = Fault(
+            "",
+            "{count} places are no longer in the list and stay, as line {line} could not be read and may be one of"
+            " them: mend it, or send the list again with confirm={confirm}.",
+            args,
+        )
+        async with self.pool.acquire() as conn:
+            line = ReportLine(0, "kept", msgspec.json.encode([fault]))
+            await store.add_lines(conn, self.job.id, self.reported, [line])
+        self.reported += 1
 
     async def _tell_withdrawn(self, places: Sequence[str]) -> None:
         what = "This row is no longer in the list."

@@ -66,6 +66,11 @@ class Drafted(Struct):
     record: str | None = None
     version: int | None = None
 
+    @property
+    def named(self) -> bool:
+        """Whether `key` or `record` is what the list itself calls the row, and not a guess from what it says."""
+        return self.record is not None or (not self.key.startswith(GUESSED) and self.key != "")
+
 
 class Exported(Struct):
     """A line of our NDJSON export."""
@@ -385,7 +390,7 @@ def identity(place: Place) -> str:
     address = place.address
     postcode, street = (address.postcode, address.street) if address else (None, None)
     told = "\x1f".join((tidy_name(place.name), postcode or "", fold(street or "")))
-    return "row " + hashlib.sha256(told.encode()).hexdigest()[:40]
+    return GUESSED + hashlib.sha256(told.encode()).hexdigest()[:40]
 
 
 def _of_origin(system: str, id: str) -> str:
@@ -857,6 +862,8 @@ def _both(first: str | None, second: str | None) -> str:
 # --- tables ----------------------------------------------------------------------------------------------
 
 ATTEMPTS = 24
+# How the keys begin that are made of what a row says.
+GUESSED = "row "
 SUMMARY = 280
 LISTS = frozenset({"identifiers", "links", "labels", "photos"})
 WHOLE = frozenset({"position", "origin"})

@@ -22,7 +22,6 @@ CELLS = 512
 WHOLE_BYTES = 256 * 1024 * 1024
 HEAD_BYTES = 64 * 1024
 DELIMITERS = (",", ";", "\t", "|")
-TOO_MANY = "{count} cells where there are {limit} headings: is a separator inside a text without quotes?"
 TOO_FEW = "Only {count} cells for {limit} headings: the rest is read as empty."
 TOO_WIDE = "A row has {limit} cells at most, this one {count}."
 RECODED = "The list is not in UTF-8: it was read as {encoding}."
@@ -398,6 +397,7 @@ def _projection(crs: Any) -> Any:
 SEPARATOR = re.compile(r"sep=.\s*\Z")
 GUARDED = re.compile(r"(?:\A|[\"\n,;\t|])'[=+\-@'\t\r]")
 GUARD = re.compile(r"'[=+\-@'\t\r]")
-TRAILING = re.compile(rb'"(?:[^"\\]|\\.)*"|,(?=\s*[\]}])', re.DOTALL)
+# A text that never ends is taken whole, and white space once: a broken list must not take hours to be refused.
+TRAILING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)|,(?=\s*+[\]}])', re.DOTALL)
 
 READERS = {"csv": _csv, "geojson": _geojson, "jsonl": _jsonl}

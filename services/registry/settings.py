@@ -4,6 +4,8 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+from schemas.place import License
+
 PREFIX = "MAILLAGE_REGISTRY_"
 
 
@@ -27,7 +29,7 @@ class Settings(Struct, frozen=True):
         str, Meta(pattern=r"^[a-z0-9][a-z0-9\-]{0,62}$", description="Short name of the network.")
     ] = "reseau"
     name: Annotated[str, Meta(min_length=1, max_length=200, description="Name of the network.")] = "Réseau"
-    license: Annotated[str, Meta(description="Licence of records that do not name one.")] = "etalab-2.0"
+    license: Annotated[License, Meta(description="Licence of records that do not name one.")] = "etalab-2.0"
     contact: Annotated[str, Meta(description="Where people can write to the network.")] = ""
     heartbeat_s: Annotated[
         int, Meta(ge=1, description="Seconds after which an idle log is signed again.")

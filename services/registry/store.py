@@ -111,9 +111,10 @@ async def other(conn: Connection, kind: str, id: str) -> Row | None:
 
 
 async def namesakes(conn: Connection, node: str, names: Sequence[str]) -> dict[str, list[Rival]]:
-    """Places in force by folded name, under the id that the federation knows."""
+    """Places in force and not closed by folded name, under the id that the federation knows."""
     found = await conn.fetch(
-        "SELECT id::text, name, body FROM place WHERE name = ANY($1::text[]) AND withdrawn IS NULL",
+        """SELECT id::text, name, body FROM place
+           WHERE name = ANY($1::text[]) AND withdrawn IS NULL AND status <> 'closed'""",
         list(names),
     )
     rivals: dict[str, list[Rival]] = {}
@@ -387,6 +388,11 @@ async def move_job(
 async def need_confirm(conn: Connection, id: UUID, count: int | None) -> None:
     """How many places an import would take away, where that has to be confirmed."""
     await conn.execute("UPDATE import SET confirm_needed = $2 WHERE id = $1", id, count)
+
+
+async def drop_jobs(conn: Connection, before: datetime) -> None:
+    """Imports that have ended, with their reports."""
+    await conn.execute("DELETE FROM import WHERE state IN ('done', 'failed') AND created_at < $1", before)
 
 
 async def drop_uploads(conn: Connection, before: datetime) -> None:

@@ -15,6 +15,7 @@ from services.run import Loops, calm, keep
 
 RELAY = web.AppKey("relay", relay.Gauges)
 IDEMPOTENT_FOR = timedelta(hours=24)
+REPORTED_FOR = timedelta(days=90)
 log = structlog.get_logger()
 
 
@@ -30,7 +31,7 @@ async def publish(app: web.Application) -> None:
 
 async def prove(app: web.Application) -> None:
     """Sign full checkpoints."""
-    await ledger_work.prove(app[LEDGER], app[SETTINGS].heartbeat_s)
+    await ledger_work.prove(app[LEDGER])
 
 
 async def thin(app: web.Application) -> None:
@@ -39,13 +40,14 @@ async def thin(app: web.Application) -> None:
 
 
 async def forget(app: web.Application) -> None:
-    """Forget old idempotency keys, and uploads that were cut."""
+    """Forget old idempotency keys, uploads that were cut, and reports that nobody reads any more."""
 
     async def run() -> None:
         while True:
             async with app[POOL].acquire() as conn:
                 await store.forget_answers(conn, ledger.clock() - IDEMPOTENT_FOR)
                 await store.drop_uploads(conn, ledger.clock() - IDEMPOTENT_FOR)
+                await store.drop_jobs(conn, ledger.clock() - REPORTED_FOR)
             calm()
             await asyncio.sleep(60)
 

@@ -11,7 +11,18 @@ import structlog
 from aiohttp import web
 
 from schemas.event import SYNC_EMITS
-from services import broker, follow, follow_store, http, ledger, ledger_store, postgres, relay, run
+from services import (
+    broker,
+    follow,
+    follow_store,
+    http,
+    ledger,
+    ledger_store,
+    ledger_work,
+    postgres,
+    relay,
+    run,
+)
 from services.bell import Bell
 from services.follow import Follower
 from services.keyring import Keyring
@@ -19,8 +30,9 @@ from services.ledger import Pen
 from services.ledger_http import LEDGER, Published
 from services.postgres import Pool
 from services.sync import api, trust, upkeep, worker
+from services.sync.api import reading
 from services.sync.context import FOLLOWERS, NEWS, POOL, SETTINGS, TRUST
-from services.sync.settings import Settings
+from services.sync.settings import PREFIX, Settings
 from services.sync.trust import Trust
 
 log = structlog.get_logger()
@@ -61,6 +73,7 @@ def build(
 ) -> web.Application:
     """The sync as a web application."""
     app = http.application(api.ROUTES, service="sync", ready=ready, cors=True)
+    app.on_response_prepare.append(reading.name_moment)
     metrics = app[http.METRICS]
     app[POOL], app[SETTINGS], app[TRUST], app[NEWS] = pool, settings, trusted, Bell()
     app[LEDGER] = Published(pool=pool, pen=pen, bell=Bell(), snapshots=asyncio.Semaphore(2))
@@ -95,6 +108,7 @@ async def serving(settings: Settings) -> AsyncIterator[int]:
         pen = pen_of(settings)
         node = await postgres.insist(partial(identity, pool, settings, pen), settings.database_wait)
         log.info("opened", node=node)
+        await postgres.insist(partial(ledger_work.compare, pool, settings, PREFIX), settings.database_wait)
         app = build(pool, settings, pen, trusted, client)
         await postgres.insist(partial(worker.note_trust, app), settings.database_wait)
         async with run.at_work(app, worker.LOOPS, settings) as port:

@@ -8,7 +8,7 @@ from msgspec import Raw, Struct
 from msgspec.structs import replace
 
 from schemas import event
-from schemas.view import Traits, View, ViewPut, ViewRemove
+from schemas.view import RemoveReason, Traits, View, ViewPut, ViewRemove
 from services.canonical import fold
 from services.ledger import Draft
 from services.sync import items, merge
@@ -85,14 +85,14 @@ def put(sync: str, now: Shown, before: View | None, why: Why) -> Draft:
     return _draft(sync, now.view.id, event.VIEW_PUT, encoded, now.traits, past)
 
 
-def remove(sync: str, view: View, members: Mapping[str, str], why: Why, *, followed: bool) -> Draft:
+def remove(sync: str, view: View, members: Mapping[str, str], why: Why, reason: RemoveReason) -> Draft:
     """The event of a place that left the view; `members` tells where its records are now."""
     moved = members.get(view.id) or next((members[a] for a in view.aliases if a in members), None)
     traits = merge.traits(view)
     data = ViewRemove(
         id=view.id,
         before=traits,
-        reason="merged" if moved else "withdrawn" if followed else "no-longer-followed",
+        reason=reason,
         moved_to=moved,
         cause=cause(view, why),
     )

@@ -95,12 +95,16 @@ def veiled(said: Stated, policy: Policy) -> Stated:
 
 
 def veiled_record(data: Raw) -> Raw:
-    """A record's own bytes without its position and street; what else it says stays byte for byte."""
+    """A record's own bytes without what tells where it is; what else it says stays byte for byte."""
     shown = {f: v for f, v in msgspec.json.decode(data, type=dict[str, Raw]).items() if f != "position"}
+    if "identifiers" in shown:
+        known = msgspec.json.decode(shown["identifiers"], type=list[dict[str, Any]] | None) or []
+        kept = [i for i in known if i.get("scheme") not in POLICY.located_by]
+        shown["identifiers"] = Raw(msgspec.json.encode(kept))
     if "address" in shown:
         address = msgspec.json.decode(shown["address"], type=dict[str, Raw] | None) or {}
-        kept = {k: v for k, v in address.items() if k in PUBLIC_ADDRESS}
-        shown["address"] = Raw(msgspec.json.encode(kept))
+        commune = {k: v for k, v in address.items() if k in PUBLIC_ADDRESS}
+        shown["address"] = Raw(msgspec.json.encode(commune))
     return Raw(msgspec.json.encode(shown))
 
 

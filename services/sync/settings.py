@@ -4,6 +4,8 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+from schemas.place import License
+
 PREFIX = "MAILLAGE_SYNC_"
 
 
@@ -28,7 +30,7 @@ class Settings(Struct, frozen=True):
         str, Meta(pattern=r"^[a-z0-9][a-z0-9\-]{0,62}$", description="Short name of the sync.")
     ] = "vue"
     name: Annotated[str, Meta(min_length=1, max_length=200, description="Who computes this view.")] = "Vue"
-    license: Annotated[str, Meta(description="Licence of the view as a database.")] = "ODbL-1.0"
+    license: Annotated[License, Meta(description="Licence of the view as a database.")] = "ODbL-1.0"
     contact: Annotated[str, Meta(description="Where people can write to its operator.")] = ""
     heartbeat_s: Annotated[
         int, Meta(ge=1, description="Seconds after which an idle log is signed again.")

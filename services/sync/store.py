@@ -209,7 +209,8 @@ async def unread_counts(conn: Connection) -> dict[str, int]:
 
 async def views_of(conn: Connection, records: Sequence[str]) -> dict[str, str]:
     """In which place of the view each of these records is."""
-    rows = await conn.fetch("SELECT record, view FROM member WHERE record = ANY($1::text[])", list(records))
+    statement = "SELECT record, view FROM member WHERE record = ANY($1::text[]) AND view IS NOT NULL"
+    rows = await conn.fetch(statement, list(records))
     return {row["record"]: row["view"] for row in rows}
 
 
@@ -220,8 +221,13 @@ async def bodies(conn: Connection, ids: Sequence[str]) -> dict[str, bytes]:
 
 
 async def remove_members(conn: Connection, records: Sequence[str]) -> None:
-    """Records that are in no place any more."""
-    await conn.execute("DELETE FROM member WHERE record = ANY($1::text[])", list(records))
+    """Records that are in no place any more; their ids go on answering that they were."""
+    await conn.execute("UPDATE member SET view = NULL WHERE record = ANY($1::text[])", list(records))
+
+
+async def was_member(conn: Connection, record: str) -> bool:
+    """Whether a record has ever been in a place of this view."""
+    return bool(await conn.fetchval("SELECT EXISTS (SELECT FROM member WHERE record = $1)", record))
 
 
 async def set_members(conn: Connection, views: Mapping[str, str]) -> None:
@@ -305,7 +311,7 @@ async def place_counts(conn: Connection) -> dict[str, int]:
     rows = await conn.fetch(
         """SELECT split_part(m.record, ':', 1) AS node, count(*) AS n
            FROM member m JOIN follow_record r USING (record)
-           WHERE r.type = 'org.maillage.place.put.v1' GROUP BY 1"""
+           WHERE r.type = 'org.maillage.place.put.v1' AND m.view IS NOT NULL GROUP BY 1"""
     )
     return {row["node"]: row["n"] for row in rows}
 

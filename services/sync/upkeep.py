@@ -15,7 +15,7 @@ from schemas import event
 from schemas.claim import Claim
 from schemas.event import Event, Withdrawal
 from schemas.place import Place
-from schemas.view import Head, View
+from schemas.view import Head, RemoveReason, View
 from services import follow_store, foreign, ledger, ledger_store, merkle, postgres
 from services.errors import Untrue
 from services.follow_store import Node
@@ -79,10 +79,13 @@ async def merge_once(pool: Pool, pen: Pen, gauges: Gauges) -> bool:
         heads = [head_of(n) for n in followed if n.epoch > 0]
         before = await store.merged(conn)
         basis = (merge.followed_hash((n.node for n in followed), ()), merge.policy_id())
-        if {h.node: h for h in heads} == before and await store.basis(conn) == basis:
+        stood = await store.basis(conn)
+        if {h.node: h for h in heads} == before and stood == basis:
             return False
         work = Work(conn, pen, head, {n.node: n for n in followed}, gauges)
-        changed = await _changed(conn, before, heads)
+        # What another policy made of a log says nothing of what this one makes of it.
+        usable = before if stood is not None and stood[1] == basis[1] else {}
+        changed = [*await _left(conn, before, heads), *await _changed(conn, usable, heads)]
         for start in range(0, len(changed), CHUNK):
             await _merge_some(work, changed[start : start + CHUNK])
         if work.dirty:
@@ -104,18 +107,20 @@ async def _stand_at(
         await store.set_basis(conn, *basis)
 
 
+async def _left(conn: Connection, before: Mapping[str, Head], heads: Sequence[Head]) -> list[str]:
+    """All records of nodes that are no longer followed."""
+    gone = sorted(before.keys() - {h.node for h in heads})
+    return [record for node in gone for record in await store.records_of(conn, node)]
+
+
 async def _changed(conn: Connection, before: Mapping[str, Head], heads: Sequence[Head]) -> list[str]:
-    """Records whose latest event is new, and all of those of nodes that came or went."""
-    changed: dict[str, None] = {}
-    now = {h.node: h for h in heads}
-    for node in sorted(before.keys() - now.keys()):
-        changed.update(dict.fromkeys(await store.records_of(conn, node)))
-    for node, head in now.items():
-        if head == before.get(node):
-            continue
-        after = before[node].size if node in before else 0
-        changed.update(dict.fromkeys(await store.changed_records(conn, node, after, head.size)))
-    return list(changed)
+    """Records whose latest event came after these heads; all of those of nodes that are none of these."""
+    changed: list[str] = []
+    for head in heads:
+        if head != before.get(head.node):
+            after = before[head.node].size if head.node in before else 0
+            changed += await store.changed_records(conn, head.node, after, head.size)
+    return changed
 
 
 async def _merge_some(work: Work, changed: Sequence[str]) -> None:
@@ -250,7 +255,8 @@ async def _merge_component(work: Work, touched: set[str], why: Why) -> None:
     members = {alias: v.id for v in new.values() for alias in v.aliases}
     node = work.head.node
     drafts = [changes.put(node, now, old.get(now.view.id), why) for now in puts]
-    drafts += [changes.remove(node, v, members, why, followed=_counts(work, v.id)) for v in gone]
+    read = {record.id: record for record in records}
+    drafts += [changes.remove(node, v, members, why, _reason(work, v.id, members, read)) for v in gone]
     await _write_members(work, old_of, members)
     await _write_views(work, puts, gone)
     if drafts:
@@ -258,6 +264,15 @@ async def _merge_component(work: Work, touched: set[str], why: Why) -> None:
     work.gauges.changes.labels("put").inc(len(puts))
     work.gauges.changes.labels("remove").inc(len(gone))
     work.places += len(new) - len(old)
+
+
+def _reason(work: Work, id: str, members: Mapping[str, str], read: Mapping[str, Record]) -> RemoveReason:
+    """Why no place has this id any more."""
+    if id in members:
+        return "merged"
+    if not _counts(work, id):
+        return "no-longer-followed"
+    return "withdrawn" if id in read else "unreadable"
 
 
 async def _old(conn: Connection, views_of: Mapping[str, str]) -> dict[str, View]:

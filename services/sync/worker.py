@@ -61,7 +61,7 @@ async def publish(app: web.Application) -> None:
 
 async def prove(app: web.Application) -> None:
     """Sign full checkpoints."""
-    await ledger_work.prove(app[LEDGER], app[SETTINGS].heartbeat_s)
+    await ledger_work.prove(app[LEDGER])
 
 
 async def thin(app: web.Application) -> None:

@@ -114,7 +114,7 @@ async def view_log(sync: Sync) -> list[dict[str, Any]]:
     events, leaves = [], []
     for seq, line in enumerate(map(msgspec.json.decode, lines[:-1]), start=1):
         raw = line["raw"].encode()
-        key = identity.key_at(whose.descriptor, line["kid"], (1, seq))
+        key = identity.key_at(whose, line["kid"], (1, seq))
         assert signing.verifies(key, signing.EVENT, raw, foreign.unpacked(line["sig"]))
         events.append(msgspec.json.decode(raw))
         assert int(events[-1]["sequence"]) == seq

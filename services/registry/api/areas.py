@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import msgspec
 from aiohttp import web
-from msgspec import Meta, Raw, Struct
+from msgspec import Meta, Raw, Struct, structs
 
 from schemas.vocabulary import Area, Polygon
 from services import http, ledger
@@ -56,7 +56,7 @@ def shown(request: web.Request, row: Row) -> ShownArea:
     )
 
 
-def check(area: Area, body: bytes) -> None:
+def check(area: Area) -> None:
     """Invalid unless the area is a closed polygon or known communes."""
     faults: list[Fault] = []
     if not fold(area.name):
@@ -71,7 +71,7 @@ def check(area: Area, body: bytes) -> None:
         if commune(code) is None:
             args = {"code": code}
             faults.append(Fault(f"/communes/{place}", "{code} is not a commune of the official code.", args))
-    if len(body) > MOST_BYTES:
+    if len(msgspec.json.encode(area)) > MOST_BYTES:
         faults.append(Fault("", "An area holds at most {limit} bytes.", {"limit": MOST_BYTES}))
     if faults:
         raise Invalid(faults=tuple(faults))
@@ -87,16 +87,28 @@ def _closed(shape: Polygon) -> bool:
 
 
 def _point(point: Any) -> bool:
-    lon, lat = point[0], point[1]
-    numbers = all(isinstance(n, int | float) and not isinstance(n, bool) for n in (lon, lat))
-    return numbers and -180 <= lon <= 180 and -90 <= lat <= 90
+    """A longitude and a latitude, and perhaps a height."""
+    numbers = all(isinstance(n, int | float) and not isinstance(n, bool) for n in point)
+    return numbers and len(point) in (2, 3) and -180 <= point[0] <= 180 and -90 <= point[1] <= 90
+
+
+def rounded(area: Area) -> Area:
+    """The area with seven decimals of a degree, as all coordinates in the federation have them."""
+    if area.geometry is None:
+        return area
+    shape = structs.replace(area.geometry, coordinates=_decimals(area.geometry.coordinates))
+    return structs.replace(area, geometry=shape)
+
+
+def _decimals(value: Any) -> Any:
+    return [_decimals(item) for item in value] if isinstance(value, list) else round(value, 7)
 
 
 async def name_area(request: web.Request) -> web.Response:
     """Publish a named area; saying the same name anew replaces it."""
     area = await http.read(request, Area)
-    body = msgspec.json.encode(area)
-    check(area, body)
+    check(area)
+    body = msgspec.json.encode(rounded(area))
     wish = State(id=records.mint(), body=body)
     answer = await records.written(request, "area", wish, key=fold(area.name))
     headers = {**records.etag(answer.row), "Location": f"/areas/{answer.row.id}"}

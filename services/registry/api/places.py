@@ -248,7 +248,7 @@ async def show_history(request: web.Request) -> web.Response:
     id = records.own_id(request)
     async with request.app[POOL].acquire() as conn:
         written = await ledger_store.written(conn, records.full_id(request, id))
-    if not written:
+    if not written or written[0].type != event.PLACE_PUT:
         raise NotFound("This network has no such place.")
     versions: list[Version] = []
     before: Mapping[str, Raw] = {}

@@ -115,9 +115,11 @@ def etag(row: Row) -> dict[str, str]:
 def paged(rows: Sequence[Row], limit: int) -> tuple[Sequence[Row], str | None]:
     """Of one row more than was asked for, the page and the token of the next one, if there is one."""
     page = rows[:limit]
-    if len(rows) <= limit:
-        return page, None
-    return page, urlsafe_b64encode(UUID(page[-1].id).bytes).rstrip(b"=").decode()
+    return page, _token(UUID(page[-1].id)) if len(rows) > limit else None
+
+
+def _token(id: UUID) -> str:
+    return urlsafe_b64encode(id.bytes).rstrip(b"=").decode()
 
 
 def after_page(token: str | None) -> str | None:
@@ -125,12 +127,16 @@ def after_page(token: str | None) -> str | None:
     if token is None:
         return None
     try:
-        return str(UUID(bytes=urlsafe_b64decode(token + "==")))
+        found = UUID(bytes=urlsafe_b64decode(token + "=="))
     except ValueError:
+        found = None
+    # The decoder passes over characters that are none of its own.
+    if found is None or _token(found) != token:
         raise Malformed(
             "This page does not exist.",
             faults=(Fault("page", "Use the token that the page before gave as `next`."),),
-        ) from None
+        )
+    return str(found)
 
 
 async def withdrawal(request: web.Request) -> WithdrawBody:

@@ -17,8 +17,11 @@ from services.sync.trust import Trust
 
 
 class Network(Struct, frozen=True):
-    """How it goes with a followed node. `cursor`: how far its log is merged; `head`: how long it says that it is;
-    `lag`: events in between; `opaque` and `refused`: events and records that this version cannot read."""
+    """How it goes with a followed node.
+
+    `cursor`: how far its log is merged (of a muted one: kept); `head`: how long it says that it is; `lag`: events
+    in between; `opaque` and `refused`: events and records that this version cannot read.
+    """
 
     node: str
     alias: str
@@ -65,7 +68,7 @@ class Entries(Struct, frozen=True):
 
 async def list_networks(request: web.Request) -> web.Response:
     """Every node that this sync listens to: state, position, lag, last heard, counts."""
-    async with moment(request) as (conn, headers):
+    async with moment(request) as conn:
         nodes = await follow_store.nodes(conn)
         merged, places, refused = (
             await store.merged(conn),
@@ -75,13 +78,13 @@ async def list_networks(request: web.Request) -> web.Response:
     listed = [
         _network(
             n,
-            size=merged[n.node].size if n.node in merged else 0,
+            size=n.size if n.mode == "muted" else merged[n.node].size if n.node in merged else 0,
             places=places.get(n.node, 0),
             refused=refused.get(n.node, 0),
         )
         for n in nodes
     ]
-    return http.reply(Networks(networks=listed), headers=headers)
+    return http.reply(Networks(networks=listed))
 
 
 def _network(node: Node, *, size: int, places: int, refused: int) -> Network:
@@ -107,7 +110,7 @@ def _network(node: Node, *, size: int, places: int, refused: int) -> Network:
 
 async def show_digest(request: web.Request) -> web.Response:
     """Policy, followed set and heads of this view, and its root: what two syncs compare."""
-    async with moment(request) as (conn, headers):
+    async with moment(request) as conn:
         known = await store.buckets(conn)
         heads = await store.merged(conn)
         basis = await store.basis(conn)
@@ -121,14 +124,14 @@ async def show_digest(request: web.Request) -> web.Response:
         count=count,
         heads=tuple(heads.values()),
     )
-    return http.reply(digest, headers=headers)
+    return http.reply(digest)
 
 
 async def list_buckets(request: web.Request) -> web.Response:
     """The 256 hashes under the view root."""
-    async with moment(request) as (conn, headers):
+    async with moment(request) as conn:
         known = await store.buckets(conn)
-    return http.reply(Buckets([known.get(b, EMPTY).hex() for b in range(256)]), headers=headers)
+    return http.reply(Buckets([known.get(b, EMPTY).hex() for b in range(256)]))
 
 
 async def show_bucket(request: web.Request) -> web.Response:
@@ -136,15 +139,16 @@ async def show_bucket(request: web.Request) -> web.Response:
     text = request.match_info["bucket"]
     if not (text.isascii() and text.isdigit() and len(text) <= 3 and int(text) < 256):
         raise NotFound("Buckets are numbered 0 to 255.")
-    async with moment(request) as (conn, headers):
+    async with moment(request) as conn:
         entries = await store.entries(conn, int(text))
     found = [Entry(id=id, hash=entry[32:].hex()) for id, entry in entries]
-    return http.reply(Entries(entries=found), headers=headers)
+    return http.reply(Entries(entries=found))
 
 
 async def show_trust(request: web.Request) -> web.Response:
     """The nodes that this sync's operator chose to listen to."""
-    return http.reply(request.app[TRUST])
+    async with moment(request):
+        return http.reply(request.app[TRUST])
 
 
 ROUTES = (

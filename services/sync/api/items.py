@@ -19,7 +19,7 @@ from services.errors import Fault, Malformed
 from services.http import Route
 from services.postgres import Connection, literal
 from services.sync import store
-from services.sync.api.reading import moment, why_not
+from services.sync.api.reading import CURSOR, moment, why_not
 from services.sync.context import SETTINGS
 
 GEOJSON = "application/geo+json"
@@ -102,7 +102,8 @@ def after(page: str | None) -> str | None:
         found = urlsafe_b64decode(page + "=" * (-len(page) % 4)).decode()
     except ValueError:
         found = ""
-    if not RECORD.fullmatch(found):
+    # The decoder passes over characters that are none of its own.
+    if not RECORD.fullmatch(found) or token(found) != page:
         raise mistake("page", "Use the token that the page before gave in its `next` link.")
     return found
 
@@ -111,10 +112,10 @@ async def list_items(request: web.Request) -> web.Response:
     """Places of the view as a GeoJSON FeatureCollection, by common id."""
     query = http.asked(request, Query)
     limit = max(1, min(query.limit, MOST))
-    async with moment(request) as (conn, headers):
-        tag = {"ETag": _tag(headers["Merge-Cursor"], request.query_string)}
+    async with moment(request) as conn:
+        tag = {"ETag": _tag(request[CURSOR], request.query_string)}
         if tag["ETag"] in (http.precondition(request, "If-None-Match") or ()):
-            return web.Response(status=304, headers={**headers, **tag})
+            return web.Response(status=304, headers=tag)
         asked = await selection(conn, query)
         rows = await store.items(conn, asked, after=after(query.page), offset=query.offset, limit=limit + 1)
         matched = await store.matched(conn, asked)
@@ -123,7 +124,7 @@ async def list_items(request: web.Request) -> web.Response:
     return http.reply(
         _collection(request, [item for _, item in page], matched, following),
         media=GEOJSON,
-        headers={**headers, **tag},
+        headers=tag,
     )
 
 
@@ -158,13 +159,13 @@ def _link(rel: str, href: str) -> bytes:
 
 async def show_item(request: web.Request) -> web.Response:
     """One place as a flat feature; any id that it has ever had finds it."""
-    async with moment(request) as (conn, headers):
+    async with moment(request) as conn:
         found = await store.found(conn, request.match_info["id"])
         if found is None:
             raise await why_not(conn, request.match_info["id"])
     id, _, item = found
-    headers["Link"] = f'</collections/places/items/{id}>; rel="canonical"'
-    return http.reply(item, media=GEOJSON, headers=headers)
+    link = f'</collections/places/items/{id}>; rel="canonical"'
+    return http.reply(item, media=GEOJSON, headers={"Link": link})
 
 
 ROUTES = (

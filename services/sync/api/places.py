@@ -56,16 +56,18 @@ class Rich(Struct, frozen=True):
 async def show_place(request: web.Request) -> web.Response:
     """A place with every voice and where each value comes from; any id that it has ever had finds it."""
     id = request.match_info["id"]
-    async with moment(request) as (conn, headers):
+    async with moment(request) as conn:
         found = await store.found(conn, id)
         if found is None:
             raise await why_not(conn, id)
         view = msgspec.json.decode(found[1], type=View)
         voices = await store.voices(conn, view.aliases)
         nodes = {n.node: n for n in await follow_store.nodes(conn)}
-    headers["Link"] = f'</places/{view.id}>; rel="canonical"'
     body = msgspec.json.encode(rich(view, voices, nodes))
-    headers["ETag"] = f'"{sha256(body).hexdigest()[:32]}"'
+    headers = {
+        "Link": f'</places/{view.id}>; rel="canonical"',
+        "ETag": f'"{sha256(body).hexdigest()[:32]}"',
+    }
     return http.reply(body, headers=headers)
 
 

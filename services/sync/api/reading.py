@@ -9,20 +9,29 @@ from aiohttp import web
 from schemas import event
 from schemas.event import Event, Withdrawal
 from schemas.view import ViewRemove
-from services import foreign, ledger, ledger_store
+from services import follow_store, foreign, ledger, ledger_store
 from services.errors import Failure, Gone, NotFound, Untrue
 from services.postgres import Connection
 from services.sync import store
 from services.sync.context import POOL
 
+CURSOR = web.RequestKey("cursor", str)
+
 
 @asynccontextmanager
-async def moment(request: web.Request) -> AsyncIterator[tuple[Connection, dict[str, str]]]:
-    """A connection on one moment of the view, and the headers that name it."""
+async def moment(request: web.Request) -> AsyncIterator[Connection]:
+    """A connection on one moment of the view; the answer, a problem too, names it in `Merge-Cursor`."""
     pool = request.app[POOL]
     async with pool.acquire() as conn, conn.transaction(isolation="repeatable_read", readonly=True):
         head = await ledger.current(conn)
-        yield conn, {"Merge-Cursor": f"{head.epoch}.{head.size}"}
+        request[CURSOR] = f"{head.epoch}.{head.size}"
+        yield conn
+
+
+async def name_moment(request: web.Request, response: web.StreamResponse) -> None:
+    """Say in the headers of an answer where in the log of this sync it stands."""
+    if (cursor := request.get(CURSOR)) is not None:
+        response.headers["Merge-Cursor"] = cursor
 
 
 async def why_not(conn: Connection, id: str) -> Failure:
@@ -36,6 +45,12 @@ async def why_not(conn: Connection, id: str) -> Failure:
         return Gone("It left this view: {reason}.", {"reason": left.reason}, extra={**extra, **taken})
     if taken := await _withdrawal(conn, id):
         return Gone("Its network has withdrawn it: {reason}.", {"reason": str(taken["reason"])}, extra=taken)
+    if await store.was_member(conn, id):
+        followed = id.partition(":")[0] in {
+            n.node for n in await follow_store.nodes(conn) if n.mode == "follow"
+        }
+        reason = "unreadable" if followed else "no-longer-followed"
+        return Gone("It left this view: {reason}.", {"reason": reason}, extra={"reason": reason})
     return NotFound("There is no such place in this view.")
 
 

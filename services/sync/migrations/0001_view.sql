@@ -31,9 +31,10 @@ CREATE TABLE merge (
     followed text NOT NULL,
     policy text NOT NULL
 );
+-- In which place each record is; null for one that was in a place and is in none now.
 CREATE TABLE member (
     record text COLLATE "C" PRIMARY KEY,
-    view text COLLATE "C" NOT NULL
+    view text COLLATE "C"
 );
 CREATE INDEX member_view ON member (view);
 CREATE TABLE view (
