@@ -201,7 +201,6 @@ class Follower:
         self.alone = False
         async with postgres.locked(self.context.pool, f"follow {self.source.node}"):
             self.alone = True
-            self.fresh_at = monotonic()
             await self._follow_through()
 
     async def _follow_through(self) -> None:
@@ -250,7 +249,10 @@ class Follower:
             await follow_store.follow(conn, self.source)
             known = await follow_store.node(conn, self.source.node)
             highest = await follow_store.highest(conn, self.source.node)
-        self.here = known.position if known else Position()
+        position = known.position if known else Position()
+        if position != self.here:
+            # Another process has followed meanwhile: this one's silence was not the node's.
+            self.here, self.fresh_at = position, monotonic()
         self.highest = _heard_before(highest) if highest else None
         await self._identify()
         if self.here.epoch == 0:

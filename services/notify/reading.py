@@ -46,7 +46,7 @@ def position(text: str) -> Position:
     plain = all(p.isascii() and p.isdigit() and len(p) <= 15 and str(int(p)) == p for p in (epoch, seq))
     if not dot or not plain or int(epoch) >= 2**31:
         raise Malformed(
-            "a cursor looks like <epoch>.<seq>, for instance 1.42", extra={"code": "cursor-malformed"}
+            "A cursor looks like <epoch>.<seq>, for instance 1.42.", extra={"code": "cursor-malformed"}
         )
     return int(epoch), int(seq)
 
@@ -68,7 +68,7 @@ def check(since: Position, known: Known) -> None:
     if since > known.head:
         head = cursor(known.head)
         raise Conflict(
-            "this log stands at {head}", {"head": head}, extra={"code": "cursor-in-future", "head": head}
+            "This log stands at {head}.", {"head": head}, extra={"code": "cursor-in-future", "head": head}
         )
     if since < known.floor:
         floor = cursor(known.floor)

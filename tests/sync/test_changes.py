@@ -30,7 +30,7 @@ def test_a_place_of_countless_words_fits_in_an_event() -> None:
     assert data.dataref == f"/places/{ID}"
     assert (data.traits.departement, data.traits.status) == ("35", "open")
     assert data.traits.types
-    gone = changes.remove(NODE, view, {}, {}, followed=True)
+    gone = changes.remove(NODE, view, {}, {}, "withdrawn")
     assert len(gone.data) < MAX_VIEW_EVENT
     assert msgspec.json.decode(gone.data, type=ViewRemove).before.types
 
