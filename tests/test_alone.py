@@ -39,7 +39,8 @@ async def parts() -> AsyncIterator[list[Part]]:
 def only(service: str, folder: Path) -> Path:
     """A tree that holds the code of one service and of what all share, and nothing else."""
     others = [name for name in SERVICES if name != service]
-    shutil.copytree(ROOT / "schemas", folder / "schemas")
+    for shared in ("schemas", "web"):
+        shutil.copytree(ROOT / shared, folder / shared)
     unwanted = shutil.ignore_patterns(*others, "__pycache__")
     shutil.copytree(ROOT / "services", folder / "services", ignore=unwanted)
     for name in others:
@@ -93,6 +94,10 @@ async def test_a_registry_works_alone(
     assert (await get(session, part.url + "/readyz"))["database"] == "ok"
     async with session.get(part.url + "/feed?after=0.0") as answer:
         assert len((await answer.text()).splitlines()) == 2
+    async with session.get(part.url + "/docs") as answer:
+        assert answer.status == 200
+    async with session.post(part.url + "/places", headers={"Accept-Language": "fr"}) as answer:
+        assert (answer.status, (await answer.json())["title"]) == (401, "Il faut un jeton valide.")
 
 
 async def test_a_sync_waits_for_networks_that_do_not_answer(

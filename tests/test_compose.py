@@ -169,6 +169,33 @@ async def test_a_container_keeps_its_identity(database_url: str, tmp_path: Path)
         await registry.healthy()
 
 
+async def test_who_operates_a_container_can_type_commands(database_url: str, tmp_path: Path) -> None:
+    """`python -m deploy run` is the service's own command line with the settings of the container."""
+    registry = container("registry", tmp_path / "registry", database_url, ROOT_KEY=str(tmp_path / "root.key"))
+    await registry.up()
+    words = ["run", "registry", "token", "add", "--role", "editor", "--name", "Anne"]
+    token = await output([*DEPLOY, *words], registry.environment, registry.process.log, ROOT)
+    place = {"name": "L'Établi", "status": "open", "address": {"postcode": "35000"}}
+    headers = {"Authorization": f"Bearer {token}"}
+    async with aiohttp.request("POST", f"{registry.url}/places", json=place, headers=headers) as reply:
+        assert reply.status == 201
+    with pytest.raises(Failed):
+        await output([*DEPLOY, "run", "demo"], registry.environment, registry.process.log, ROOT)
+    await registry.process.stop()
+
+
+def test_others_reach_a_broker_where_its_operator_says(tmp_path: Path) -> None:
+    """The public address of a broker is that of its container only where nobody names another."""
+    for public, where in (
+        (None, "@hote:5672/x"),
+        ("bzh.example", "@bzh.example:5672/x"),
+        ("bzh.example:5673", "@bzh.example:5673/x"),
+    ):
+        secret.make(tmp_path, secret.Place("x", "base", "hote", public))
+        assert (tmp_path / "amqp-public-url").read_text().endswith(where)
+        assert (tmp_path / "amqp-url").read_text().endswith("@hote:5672/x")
+
+
 async def test_a_sync_container_follows_whom_it_was_told(postgres: Postgres, tmp_path: Path) -> None:
     """The sync of the compose file pins the networks that it is given by address, and hears them."""
     urls = [await postgres.create_database() for _ in range(2)]

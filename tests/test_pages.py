@@ -63,7 +63,10 @@ async def test_pages_are_french_first(client: aiohttp.ClientSession) -> None:
         assert response.headers["Content-Language"] == "en"
 
 
-@pytest.mark.parametrize("back", ["//evil.example", "https://evil.example", "/\\evil.example", "docs", ""])
+@pytest.mark.parametrize(
+    "back",
+    ["//evil.example", "https://evil.example", "/\\evil.example", "/\t/evil.example", "/\nx", "docs", ""],
+)
 async def test_the_way_back_stays_on_the_site(client: aiohttp.ClientSession, back: str) -> None:
     """Nobody is led to another site by a link to choose a language."""
     query = {"to": "fr", "back": back}
@@ -72,7 +75,7 @@ async def test_the_way_back_stays_on_the_site(client: aiohttp.ClientSession, bac
 
 
 @pytest.mark.parametrize(
-    "name", ["../templates/base.html", "%2e%2e/templates/base.html", "none.css", "/etc/passwd", ""]
+    "name", ["../templates/base.html", "%2e%2e/templates/base.html", "none.css", "/etc/passwd", "", "x" * 300]
 )
 async def test_only_static_files_are_served(client: aiohttp.ClientSession, name: str) -> None:
     """No path leads out of the folder of static files."""

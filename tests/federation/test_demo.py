@@ -94,6 +94,16 @@ class Running:
 
         await wait_until(same, SEEN_S, "one view root")
 
+    async def by_broker(self) -> list[float]:
+        """How many events RabbitMQ brought to each sync so far."""
+        found = []
+        for sync in self.known["syncs"]:
+            async with self.session.get(sync["url"] + "/metrics") as reply:
+                lines = (await reply.text()).splitlines()
+            counted = [x for x in lines if x.startswith("maillage_follow_events_total") and 'via="amqp"' in x]
+            found.append(sum(float(line.rpartition(" ")[2]) for line in counted))
+        return found
+
     async def get(self, url: str, path: str) -> dict[str, Any]:
         """The JSON at a path."""
         async with self.session.get(url + path) as reply:
@@ -189,7 +199,9 @@ async def everything_answers(running: Running) -> None:
 
 async def a_change_appears_in_both_views(running: Running) -> None:
     """A place opened by HTTP in one network is in both views within a second or so."""
+    before = await running.by_broker()
     assert await running.seen(await running.say()) < 5
+    assert all(now > then for now, then in zip(await running.by_broker(), before, strict=True))
 
 
 async def a_stopped_network_stops_nobody(running: Running) -> None:
@@ -209,7 +221,13 @@ async def a_stopped_broker_loses_nothing(running: Running) -> None:
     assert running.pids()["rabbitmq"] is None
     await running.seen(await running.say(0))
     await running.tell("start", "rabbitmq")
-    await running.seen(await running.say(1))
+    before = await running.by_broker()
+
+    async def through_it() -> bool:
+        await running.seen(await running.say(1))
+        return all(now > then for now, then in zip(await running.by_broker(), before, strict=True))
+
+    await wait_until(through_it, 60, "changes through RabbitMQ")
 
 
 async def a_stopped_sync_catches_up(running: Running) -> None:

@@ -10,11 +10,13 @@ from typing import Any
 from uuid import uuid4
 
 import aio_pika
+import pytest
 from aio_pika.abc import AbstractExchange
 from msgspec import structs
 
 from demo.rabbitmq import Vhost
-from services import broker, signing
+from schemas.event import SignedText
+from services import broker, follow, signing
 from services.sync import app
 from tests.conftest import Federation
 from tests.engines import Broker
@@ -266,3 +268,26 @@ async def test_a_frozen_broker_holds_up_no_end(federation: Federation, private_r
         assert clock() - began < 8
     finally:
         os.kill(private_rabbitmq.pid, signal.SIGCONT)
+
+
+async def test_a_full_inbox_rings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A message for which there is no room is not forgotten: the feed is looked at, though no other follows it."""
+
+    def message(seq: int, size: int = 10) -> follow.Message:
+        return follow.Message(seq=seq, text=SignedText(raw="x" * size, kid="k", sig="s"))
+
+    monkeypatch.setattr(follow, "INBOX", 3)
+    monkeypatch.setattr(follow, "INBOX_BYTES", 1000)
+    inbox = follow.Inbox()
+    for seq in (1, 2, 3):
+        inbox.put(message(seq))
+    taken = await inbox.take(1)
+    assert [m.seq for m in taken or ()] == [1, 2, 3]
+    for too_many in ([message(seq) for seq in (4, 5, 6, 7)], [message(4, 600), message(5, 600)]):
+        for each in too_many:
+            inbox.put(each)
+        assert await inbox.take(1) is None
+        assert await inbox.take(0.01) is None
+        inbox.put(message(8))
+        taken = await inbox.take(1)
+        assert [m.seq for m in taken or ()] == [8]

@@ -49,3 +49,13 @@ def test_a_long_line_is_looked_at_quickly() -> None:
     began = process_time()
     assert foreign.flaw(raw) is None
     assert process_time() - began < 1
+
+
+def test_a_text_that_never_ends_is_looked_at_quickly() -> None:
+    """A string without an end, full of escaped quotes, costs no more than one with an end."""
+    raw = b"[" * (foreign.DEEPEST + 1) + b'"' + rb"\"" * 120_000
+    for cut in (raw, raw + b"\\"):
+        began = process_time()
+        assert foreign.flaw(cut) is not None
+        assert len(foreign.shallow(cut)) < len(cut)
+        assert process_time() - began < 1

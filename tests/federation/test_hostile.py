@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from aiohttp import web
 
-from services import follow
+from services import follow, identity, signing
 from tests.conftest import Federation
 from tests.federation.impostor import Impostor, ndjson, with_broker
 from tests.nodes import Registry, Sync, eventually
@@ -100,6 +100,21 @@ def skips_a_version(i: Impostor) -> None:
     i.say(i.event(subject=subject, recordversion=3))
 
 
+def gives_a_version_that_none_has(i: Impostor) -> None:
+    i.say(no_event(i))
+    i.say(i.event(recordversion=2**63))
+
+
+def counts_a_version_back(i: Impostor) -> None:
+    i.say(no_event(i))
+    i.say(i.event(subject=msgspec.json.decode(i.lines[0]["raw"])["subject"], recordversion=1))
+
+
+def fills_a_page_beyond_measure(i: Impostor) -> None:
+    i.say()
+    says_lines(i, lambda page: page[:1] * 1001 + page[-1:])
+
+
 def signs_badly(i: Impostor) -> None:
     i.say()
     says_lines(i, lambda page: [*page[:-1], {"checkpoint": {**page[-1]["checkpoint"], "sig": "A" * 86}}])
@@ -185,6 +200,9 @@ BROKEN: dict[str, Mischief] = {
         names_another_source,
         invents_a_subject,
         skips_a_version,
+        gives_a_version_that_none_has,
+        counts_a_version_back,
+        fills_a_page_beyond_measure,
         signs_badly,
         signs_with_no_base64,
         signs_with_a_strange_key,
@@ -254,7 +272,7 @@ async def federated(
 async def test_a_broken_node_stops_alone_where_it_stood(
     federation: Federation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever 21 nodes do to their logs, each stops at its cursor as broken, and goes on once it repents."""
+    """Whatever two dozen nodes do to their logs, each stops at its cursor as broken, and goes on once it repents."""
     monkeypatch.setattr(follow, "MOST_PAGE", 8 * 1024 * 1024)
     monkeypatch.setattr(follow, "LONGEST_PAUSE", 1.0)
     async with served([Impostor(name) for name in BROKEN]) as impostors:
@@ -452,7 +470,23 @@ def bad_snapshots() -> dict[str, Callable[[Impostor], None]]:
     def deep_descriptor(i: Impostor) -> None:
         i.says("/descriptors", b'{"raw":"' + b"[" * 200_000 + b'","signatures":[]}\n')
 
+    def one_key_twice(i: Impostor) -> None:
+        said = msgspec.json.decode(i.chain[0].raw)
+        said["signing_keys"] *= 2
+        i.chain[0] = identity.signed(msgspec.json.encode(said), [i.root])
+        i.node = signing.node_id(i.chain[0].raw.encode())
+
+    def a_key_by_a_false_name(i: Impostor) -> None:
+        said = msgspec.json.decode(i.chain[0].raw)
+        said["signing_keys"][0]["kid"] = "0" * 16
+        i.chain[0] = identity.signed(msgspec.json.encode(said), [i.root])
+        i.node = signing.node_id(i.chain[0].raw.encode())
+
+    def a_book_of_descriptors(i: Impostor) -> None:
+        i.says("/descriptors", b"".join(msgspec.json.encode(d) + b"\n" for d in i.chain * 1001))
+
     return {f.__name__: f for f in (
+        one_key_twice, a_key_by_a_false_name, a_book_of_descriptors,
         repeats, misses_one, wrong_state, no_state, cut, empty, nonsense, other_number, huge_version,
         no_descriptor, half_a_key, another_node, deep_descriptor,
     )}  # fmt: skip

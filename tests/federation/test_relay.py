@@ -188,17 +188,21 @@ async def test_a_broker_that_comes_and_goes_costs_latency_only(
         private_rabbitmq.kill()
         at_the_kill = await registry.metric("maillage_relay_published_total")
         assert 500 <= at_the_kill < await head_size(registry, 0)
-        await load.more(100)
         await imported
+        load.slowest = 0.0
+        await load.more(100)
+        without, load.slowest = load.slowest, 0.0
         load.ending = True
     size = await head_size(registry, 0)
     assert size >= 5000
-    assert load.slowest < 2
+    # Far less than any patience with a broker: nobody waits for it.
+    assert without < 1
     await sync.caught_up([registry], 30)
     by_feed = await sync.metric("maillage_follow_events_total", via="feed")
     assert by_feed > 0
     await private_rabbitmq.start()
-    await relayed(registry, size)
+    # A broker that was killed takes a while for its stream, and the relay tries it again at intervals of seconds.
+    await relayed(registry, size, 90)
     messages = await stream.read(vhost.reader_url, until=size)
     assert in_order(messages) == size
     before = await sync.metric("maillage_follow_events_total", via="amqp")

@@ -179,6 +179,24 @@ async def test_paging_tells_every_change_once(
     assert pages > 4
 
 
+async def test_a_page_of_long_places_is_no_longer_than_it_may_be(
+    log: Log, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many changes are asked for, a page ends at a size, and the next one goes on there."""
+    monkeypatch.setattr(reading, "MOST_BYTES", 1)
+    notify = await start()
+    await notify.at("1.0")
+    cursors = await log.write([log.put(n, IN) for n in range(1, 4)])
+    await _arrived(notify, cursors[-1])
+    since, found = "1.0", []
+    for cursor in cursors:
+        page = await notify.changes(f"limit=100&since={since}")
+        assert (page["cursor"], page["more"]) == (cursor, cursor != cursors[-1])
+        since = page["cursor"]
+        found += told(page)
+    assert found == [("entered", place_id(n)) for n in range(1, 4)]
+
+
 async def _arrived(notify: Notify, cursor: str) -> None:
     """Wait until this position of the log is no longer in the future."""
     async with asyncio.timeout(15):
@@ -232,6 +250,7 @@ REFUSED = {
     "bbox=1,-91,3,4": (400, "malformed"),
     "departement=Ille": (400, "malformed"),
     "couleur=bleu": (400, "malformed"),
+    "network=bretagne": (400, "malformed"),
     "since=0.0&since=0.0": (400, "malformed"),
 }
 

@@ -100,12 +100,18 @@ async def test_a_network_is_not_born_without_its_own_words(settings: Settings, t
 async def test_a_setting_that_comes_too_late_is_told(settings: Settings, tmp_path: Path) -> None:
     """Serving under another name than the descriptor's warns, as nobody else will see that name."""
     await commands._init(settings, tmp_path / "root.key", if_missing=False)
-    renamed = msgspec.structs.replace(settings, name="Autre nom")
+    renamed = msgspec.structs.replace(
+        settings, name="Autre nom", heartbeat_s=600, amqp_public_url="amqp://x@exemple.fr/x"
+    )
     with structlog.testing.capture_logs() as lines:
         async with app.serving(renamed):
             pass
     told = [line for line in lines if line["event"] == "setting without effect"]
-    assert [line["setting"] for line in told] == ["MAILLAGE_REGISTRY_NAME"]
+    assert [line["setting"] for line in told] == [
+        "MAILLAGE_REGISTRY_NAME",
+        "MAILLAGE_REGISTRY_AMQP_PUBLIC_URL",
+        "MAILLAGE_REGISTRY_HEARTBEAT_S",
+    ]
 
 
 async def test_a_root_key_is_never_overwritten(settings: Settings, tmp_path: Path) -> None:
@@ -117,6 +123,34 @@ async def test_a_root_key_is_never_overwritten(settings: Settings, tmp_path: Pat
     assert str(root) in said(made)
     assert root.read_bytes() == b"the key of another node"
     assert (await run(settings, "key", "show")).exit_code == 2
+
+
+async def test_a_birth_that_failed_can_be_tried_again(settings: Settings, tmp_path: Path) -> None:
+    """Where the keys could not be written, no root key is left that would stop the next try."""
+    root, keys = tmp_path / "root.key", Path(settings.key_dir)
+    keys.write_text("no folder")
+    assert (await run(settings, "key", "init", "--root-key", str(root))).exit_code != 0
+    assert not root.exists()
+    keys.unlink()
+    assert (await run(settings, "key", "init", "--root-key", str(root))).exit_code == 0
+
+
+async def test_a_licence_is_a_code(settings: Settings, tmp_path: Path) -> None:
+    """A licence that no record could bear is refused where it is set, and where a list is imported."""
+    named = {**environ(settings), PREFIX + "LICENSE": "Licence Ouverte 2.0"}
+    init = ["key", "init", "--root-key", str(tmp_path / "root.key")]
+    refused = await asyncio.to_thread(CliRunner().invoke, commands.main, init, env=named)
+    assert refused.exit_code == 2
+    assert "MAILLAGE_REGISTRY_LICENSE" in said(refused)
+    await commands._init(settings, tmp_path / "root.key", if_missing=False)
+    list_ = tmp_path / "l.csv"
+    list_.write_text("Nom [/];CP;Surface [m2]\nLieu;35000;12\n")
+    wrong = await run(settings, "import", str(list_), "--source", "l", "--license", "a b")
+    assert (wrong.exit_code, "etalab-2.0" in said(wrong)) == (2, True)
+    done = await run(settings, "import", str(list_), "--source", "l")
+    assert done.exit_code == 0
+    assert "Nom [/] → name" in said(done)
+    assert "Surface [m2] → " in done.output
 
 
 async def test_two_first_starts_at_once_make_one_identity(settings: Settings, tmp_path: Path) -> None:

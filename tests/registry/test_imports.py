@@ -10,15 +10,18 @@ import random
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from time import process_time
 from typing import Any
 from uuid import uuid4
 
+import asyncpg
 import msgspec
 import pytest
 from click.testing import CliRunner
 from uuid_utils import uuid7
 
-from services.registry import importing, mapping
+from services import ledger
+from services.registry import importing, mapping, store, worker
 from services.registry.__main__ import main
 from services.registry.settings import PREFIX
 from tests.conftest import Federation
@@ -229,6 +232,59 @@ async def test_another_list_under_the_same_name_stops_and_asks(registry: Registr
     status, problem = await upload(registry, other, mode="apply")
     assert (status, problem["type"], problem["count"]) == (409, "urn:maillage:problem:mass-withdrawal", 3)
     assert counts(await registry.list_in(other, confirm="3")) == {"new": 3, "withdrawn": 3}
+
+
+@pytest.mark.parametrize("id", [True, False], ids=["with ids", "without"])
+async def test_a_row_that_cannot_be_read_has_not_left(registry: Registry, id: bool) -> None:
+    """A row that became unreadable keeps its place: who is gone is not decided without knowing who it is."""
+    data = rows(40)
+    text = table(data if id else [{k: v for k, v in row.items() if k != "ID"} for row in data]).decode()
+    await registry.list_in(text.encode(), source="l")
+    lines_ = text.splitlines()
+    broken = "\n".join([*lines_[:8], lines_[8] + ",une,de,trop", *lines_[9:]]).encode()
+    foretold = await previewed(registry, broken, source="l")
+    done = await registry.list_in(broken, source="l")
+    assert counts(done) == counts(foretold) == {"unchanged": 39, "refused": 1}
+    kept = next(line for line in done["report"] if line["outcome"] == "kept")
+    assert "1 places" in kept["remarks"][0]["detail"]
+    assert "line 9" in kept["remarks"][0]["detail"]
+    assert len(await registry.feed()) == 40
+    status, problem = await upload(registry, broken, mode="apply", source="l", confirm="2")
+    assert (status, problem["count"]) == (409, 1)
+    assert counts(await registry.list_in(broken, source="l", confirm="1"))["withdrawn"] == 1
+
+
+async def test_rows_that_never_were_places_hold_up_no_withdrawal(registry: Registry) -> None:
+    """A row refused under an id that its list never had, or as a repeat of another, leaves no doubt who is gone."""
+    data = rows(40)
+    await registry.list_in(table(data), source="l")
+    never = {**rows(1)[0], "ID": "x", "Nom du lieu": ""}
+    done = await registry.list_in(table([*data[1:], never, data[5]]), source="l")
+    assert counts(done) == {"unchanged": 39, "refused": 2, "withdrawn": 1}
+
+
+async def test_an_old_report_is_forgotten(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports of imports that ended long ago are dropped; what they brought in stays."""
+    job = await registry.list_in(table(rows(3)), source="l")
+    connection = await asyncpg.connect(registry.settings.database_url)
+    try:
+        await connection.execute("UPDATE import SET created_at = now() - interval '89 days'")
+        await store.drop_jobs(connection, ledger.clock() - worker.REPORTED_FOR)
+        assert (await registry.call("GET", f"/imports/{job['id']}"))[0] == 200
+        await connection.execute("UPDATE import SET created_at = now() - interval '91 days'")
+        await store.drop_jobs(connection, ledger.clock() - worker.REPORTED_FOR)
+        assert (await registry.call("GET", f"/imports/{job['id']}"))[0] == 404
+    finally:
+        await connection.close()
+    assert len(await places(registry)) == 3
+
+
+async def test_a_broken_list_is_refused_quickly(registry: Registry) -> None:
+    """A list whose text never ends is told apart at once, and holds up nobody."""
+    began = process_time()
+    status, _ = await upload(registry, b'["' + b'\\"' * 200_000, "application/json", mode="apply")
+    assert status in (400, 202)
+    assert process_time() - began < 5
 
 
 async def test_an_upload_is_kept_in_large_pieces(registry: Registry) -> None:

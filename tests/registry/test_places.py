@@ -457,3 +457,32 @@ async def test_any_version_is_meant_by_a_star(registry: Registry, method: str) -
     status, now, _ = await registry.call(method, f"/places/{made['id']}", headers=headers, **options)
     assert (status, now["version"]) == (200, 3)
     assert (await registry.call(method, f"/places/{uuid7()}", headers=headers, **options))[0] == 404
+
+
+async def test_a_record_cannot_take_its_own_place(registry: Registry) -> None:
+    """A place that names itself as its successor is refused where it says so."""
+    made = await registry.add()
+    body = {"reason": "duplicate", "successor": made["id"]}
+    status, problem, _ = await registry.call(
+        "DELETE", f"/places/{made['id']}", json=body, headers={"If-Match": "*"}
+    )
+    assert (status, [e["pointer"] for e in problem["errors"]]) == (422, ["/successor"])
+    assert len(await registry.feed()) == 1
+
+
+async def test_only_places_have_a_history_of_places(registry: Registry) -> None:
+    """The id of a claim is no place, whatever is asked of it."""
+    a, b = await registry.add(), await registry.add()
+    claim = await registry.claim(a["id"], b["id"], "distinct")
+    for path in ("", "/history"):
+        assert (await registry.call("GET", f"/places/{claim['id']}{path}"))[0] == 404
+
+
+async def test_a_closed_place_keeps_no_name(registry: Registry) -> None:
+    """A place of the same name and postcode may open where one has closed."""
+    place = {"name": "La Ferme", "address": {"postcode": "35000"}}
+    closed = await registry.add(**place)
+    await registry.change(closed["id"], status="closed")
+    await registry.add(**place)
+    status, problem, _ = await registry.call("POST", "/places", json={**place, "status": "open"})
+    assert (status, len(problem["candidates"])) == (409, 1)

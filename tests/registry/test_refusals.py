@@ -350,6 +350,7 @@ BAD_QUERIES = {
     "/places?page=x": "page",
     "/places?page=%C3%A9%C3%A9": "page",
     "/places?page=AAAA": "page",
+    "/places?page=AZ!%25$kxvV4cmz%3D3jVR2L3qLwAAAAAAAA": "page",
     "/places?page=": "page",
     "/places?updated_since=hier": "updated_since",
     "/places?updated_since=0001-01-01T00:00:00%2B14:00": "updated_since",

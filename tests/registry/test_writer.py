@@ -283,6 +283,18 @@ async def test_no_place_can_stop_the_writer(registry: Registry, seed: int) -> No
     assert len(await registry.feed()) == statuses[201]
 
 
+async def test_what_tidying_makes_too_long_is_refused(registry: Registry) -> None:
+    """An address that fits until it gets its scheme is a mistake of that place alone, in a list as well."""
+    site = "exemple.fr/" + "a" * 1985
+    status, problem, _ = await registry.call(
+        "POST", "/places", json={"name": "Long", "status": "open", "kind": "virtual", "website": site}
+    )
+    assert (status, [e["pointer"] for e in problem["errors"]]) == (422, ["/website"])
+    job = await registry.list_in(f"nom;cp;site\nLong;35000;{site}\nCourt;35000;court.fr\n".encode())
+    assert job["counts"]["new"] == 2
+    assert [(line["line"], line["remarks"][0]["column"]) for line in job["report"]][1:] == [(2, "site")]
+
+
 TEXTS = (
     "La Forge",
     "",
@@ -314,7 +326,16 @@ FIELDS: dict[str, list[Any]] = {
     "services": [["wifi"], ["é", "😀"]],
     "summary": list(TEXTS),
     "description": list(TEXTS),
-    "website": ["exemple.fr", "https://exemple.fr", "//x.fr", "http://[::1", "https://é.fr", *TEXTS],
+    # With its scheme this one is longer than a website may be.
+    "website": [
+        "exemple.fr/" + "a" * 1985,
+        "exemple.fr",
+        "https://exemple.fr",
+        "//x.fr",
+        "http://[::1",
+        "https://é.fr",
+        *TEXTS,
+    ],
     "phone": ["0297000000", "+262 262 12 34 56", "٠٢٩٧", *TEXTS],
     "email": ["a@b.fr", "é@b.fr", "a@b", *TEXTS],
     "opening_hours": ["24/7", "Mo-Fr 09:00-18:00", *TEXTS],

@@ -29,7 +29,15 @@ FOUND: tuple[tuple[str, list[str]], ...] = (
     ("limit=1000000&offset=0&f=json", sorted(PLACES)),
     ("bbox=-180,-90,180,90", sorted(PLACES.keys() - {"Le Nulle Part"})),
 )
-REFUSED = ("bbox=1,2,3", "bbox=1,2,3,nan", "bbox=0,10,1,0", "offset=10001", "nom=x", "q=a&q=b")
+REFUSED = (
+    "page=!" + "a" * 84,
+    "bbox=1,2,3",
+    "bbox=1,2,3,nan",
+    "bbox=0,10,1,0",
+    "offset=10001",
+    "nom=x",
+    "q=a&q=b",
+)
 
 
 class Shown:
@@ -157,7 +165,9 @@ async def test_a_place_shows_every_voice_as_it_was_spoken(shown: Shown) -> None:
 
 async def test_whom_it_listens_to_is_public(shown: Shown) -> None:
     """The trust file is there for everybody, and every network with how it goes."""
-    nodes = (await shown.sync.get("/trust"))["node"]
+    _, trust, headers = await shown.sync.call("GET", "/trust")
+    nodes = trust["node"]
+    assert headers["Merge-Cursor"]
     assert {(n["node"], n["alias"], n["mode"]) for n in nodes} == {
         (shown.here.node, "reseau-0", "follow"),
         (shown.there.node, "reseau-1", "follow"),

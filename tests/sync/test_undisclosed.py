@@ -9,7 +9,8 @@ async def test_no_voice_tells_where_an_undisclosed_place_is(federation: Federati
     """Where one member is undisclosed, position and street of every voice stay out of the view and of its answers."""
     here, there = await federation.registry(), await federation.registry()
     address = {"street": "3 rue Secrète", "postcode": "35000", "city": "Rennes"}
-    open_one = await here.add(name="La Maison", address=address, position=POSITION)
+    known = [{"scheme": "ban", "value": "35238_1234_00012"}, {"scheme": "rna", "value": "W353000000"}]
+    open_one = await here.add(name="La Maison", address=address, position=POSITION, identifiers=known)
     hidden = await there.add(
         name="La Maison", kind="undisclosed", address={"postcode": "35000", "city": "Rennes"}
     )
@@ -26,5 +27,7 @@ async def test_no_voice_tells_where_an_undisclosed_place_is(federation: Federati
     for answer in (place, item):
         assert "Secrète" not in str(answer)
         assert "48.1" not in str(answer)
+        assert "35238_1234_00012" not in str(answer)
+    assert "W353000000" in str(place["records"])
     assert place["place"]["address"]["city"] == "Rennes"
     assert item["geometry"] is None

@@ -4,6 +4,7 @@ import random
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import msgspec
 
 from schemas.event import CLAIM_PUT, VIEW_PUT, VIEW_REMOVE, Checkpoint
@@ -188,3 +189,81 @@ async def test_muted_and_forgotten_networks_leave_the_view(federation: Federatio
     assert left["count"] == 1
     assert (await sync.get(f"/places/{theirs}"))["aliases"] == [theirs]
     assert here.node not in await sync.networks()
+
+
+async def test_another_policy_makes_another_view(federation: Federation) -> None:
+    """What another policy made of the same logs is made anew, and told, before the digest names this policy."""
+    registry = await federation.registry()
+    added = [await registry.add() for _ in range(3)]
+    sync = await federation.sync([registry])
+    right = await sync.caught_up([registry])
+    await sync.stop()
+    connection = await asyncpg.connect(sync.settings.database_url)
+    try:
+        await connection.execute("UPDATE merge SET policy = repeat('0', 64)")
+        body = await connection.fetchval("SELECT body FROM view WHERE id = $1", added[0]["id"])
+        other = body.replace(b'"open"', b'"paused"')
+        assert other != body
+        await connection.execute("UPDATE view SET body = $2 WHERE id = $1", added[0]["id"], other)
+    finally:
+        await connection.close()
+    await sync.start()
+
+    async def anew() -> bool:
+        return bool(await sync.digest() == right)
+
+    await eventually(anew)
+    place = await sync.get(f"/places/{added[0]['id']}")
+    assert place["fields"]["status"]["value"] == "open"
+    told = [e["subject"].rpartition(":")[2] for e in await view_log(sync)]
+    assert [added[0]["id"].rpartition(":")[2]] == told[3:]
+
+
+async def test_an_id_says_why_it_is_gone(federation: Federation) -> None:
+    """Withdrawn, of a network no longer followed, merged: each id that was published answers with its own reason."""
+    here, there = await federation.registry(), await federation.registry()
+    a, b, lone = await here.add(), await there.add(), await here.add()
+    await here.claim(a["id"], b["id"])
+    await there.claim(b["id"], a["id"])
+    sync = await federation.sync([here, there])
+    await sync.caught_up([here, there])
+    assert (await sync.get(f"/places/{b['id']}"))["aliases"] == sorted((a["id"], b["id"]))
+    await here.withdraw(lone["id"])
+    await sync.caught_up([here, there])
+    status, problem, headers = await sync.call("GET", f"/places/{lone['id']}")
+    assert (status, problem["reason"]) == (410, "other")
+    assert headers["Merge-Cursor"]
+    await sync.stop()
+    listen_to(Path(sync.settings.trust).parent, [])
+    await sync.start()
+
+    async def empty() -> bool:
+        return bool((await sync.digest())["count"] == 0)
+
+    await eventually(empty)
+    for each in (a, b):
+        status, problem, _ = await sync.call("GET", f"/places/{each['id']}")
+        assert (status, problem["reason"]) == (410, "no-longer-followed"), problem
+    reasons = {e["data"]["id"]: e["data"]["reason"] for e in await view_log(sync) if e["type"] == VIEW_REMOVE}
+    assert reasons == {lone["id"]: "withdrawn", a["id"]: "no-longer-followed"}
+    status, _, _ = await sync.call("GET", f"/places/{here.node}:{'0' * 8}-0000-7000-8000-{'0' * 12}")
+    assert status == 404
+
+
+async def test_a_muted_network_is_followed_to_its_end(federation: Federation) -> None:
+    """What a muted network says is proven and kept, shown as such without a lag, and in no view."""
+    registry = await federation.registry()
+    await registry.add()
+    sync = await federation.sync([registry])
+    await sync.caught_up([registry])
+    await sync.stop()
+    listen_to(Path(sync.settings.trust).parent, [registry], muted=[registry.node])
+    await sync.start()
+    await registry.add()
+
+    async def heard() -> bool:
+        known = (await sync.networks())[registry.node]
+        return (known["state"], known["cursor"], known["lag"]) == ("muted", "1.2", 0)
+
+    await eventually(heard)
+    assert (await sync.digest())["count"] == 0
