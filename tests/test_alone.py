@@ -97,7 +97,7 @@ async def test_a_registry_works_alone(
     async with session.get(part.url + "/docs") as answer:
         assert answer.status == 200
     async with session.post(part.url + "/places", headers={"Accept-Language": "fr"}) as answer:
-        assert (answer.status, (await answer.json())["title"]) == (401, "Il faut un jeton valide.")
+        assert (answer.status, (await answer.json())["title"]) == (401, "Un jeton valable est nécessaire.")
 
 
 async def test_a_sync_waits_for_networks_that_do_not_answer(

@@ -46,6 +46,17 @@ async def test_an_area_is_a_polygon_or_communes(registry: Registry) -> None:
     assert len(await registry.feed()) == 3
 
 
+async def test_an_area_has_seven_decimals(registry: Registry) -> None:
+    """Points are rounded as all coordinates are; a height may stand behind them."""
+    ring = [[0.12345678912, 48.0], [1, 48.0, 35], [1, 49.00000004], [0.12345678912, 48.0]]
+    status, made, _ = await name_area(
+        registry, name="Net", geometry={"type": "Polygon", "coordinates": [ring]}
+    )
+    assert status == 201
+    shown = made["area"]["geometry"]["coordinates"]
+    assert shown == [[[0.1234568, 48.0], [1, 48.0, 35], [1, 49.0], [0.1234568, 48.0]]]
+
+
 async def test_an_area_is_taken_back(registry: Registry) -> None:
     """DELETE leaves a tombstone; naming the area again brings it back under its id."""
     _, made, _ = await name_area(registry, name="Pays", communes=["35238"])
@@ -71,6 +82,8 @@ async def test_an_area_that_is_nowhere_is_refused(registry: Registry) -> None:
         [[[-200, 48], *SQUARE, [-200, 48]]],
         [["abca"]],
         [[{"a": 1}] * 4],
+        [[[0, 0, {"x": "y"}]] * 4],
+        [[[0, 0, 1, 2]] * 4],
         [[[1, "2"]] * 4],
         [[[True, False]] * 4],
         [1, 2],

@@ -292,7 +292,7 @@ async def test_what_tidying_makes_too_long_is_refused(registry: Registry) -> Non
     assert (status, [e["pointer"] for e in problem["errors"]]) == (422, ["/website"])
     job = await registry.list_in(f"nom;cp;site\nLong;35000;{site}\nCourt;35000;court.fr\n".encode())
     assert job["counts"]["new"] == 2
-    assert [(line["line"], line["remarks"][0]["column"]) for line in job["report"]][1:] == [(2, "site")]
+    assert "site" in [remark["column"] for remark in job["report"][0]["remarks"]]
 
 
 TEXTS = (
