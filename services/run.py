@@ -26,7 +26,7 @@ log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 async def keep(
     name: str, loop: Callable[[], Awaitable[None]], weather: tuple[type[BaseException], ...]
 ) -> None:
-    """Run `loop` until it returns, again after each error of `weather`, which is logged once an outage.
+    """Run `loop` until it returns, again after each error of `weather`; each kind is logged once an outage.
 
     Pauses grow from 0.2 to 10 seconds, drawn at random below that, and start anew after a minute of health
     or when the loop calls `calm()`. Any other error is a bug and leaves as it came.
@@ -69,6 +69,7 @@ class Outage:
     def __init__(self, name: str) -> None:
         self.name = name
         self.failures = 0
+        self.kinds = set[str]()
 
     async def watched(self, loop: Callable[[], Awaitable[None]]) -> None:
         """Run the loop; a minute without an error ends the outage."""
@@ -79,9 +80,10 @@ class Outage:
             health.cancel()
 
     def pause(self, error: BaseException) -> float:
-        """Seconds to wait after this error."""
-        if self.failures == 0:
-            log.warning("weather", loop=self.name, error=_said(error))
+        """Seconds to wait after this error, which is logged where it is of a new kind in this outage."""
+        if (kind := type(_first(error)).__name__) not in self.kinds:
+            self.kinds.add(kind)
+            log.warning("weather", loop=self.name, error=f"{kind}: {_first(error)}")
         longest = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(self.failures, 16))
         self.failures += 1
         return random.uniform(longest / 2, longest)  # noqa: S311 - spreads retries, guards nothing
@@ -91,6 +93,7 @@ class Outage:
         if self.failures:
             log.info("weather over", loop=self.name, failures=self.failures)
         self.failures = 0
+        self.kinds.clear()
 
 
 _current: ContextVar[Outage | None] = ContextVar("outage", default=None)
@@ -103,10 +106,10 @@ def _is(error: BaseException, weather: tuple[type[BaseException], ...]) -> bool:
     return isinstance(error, weather)
 
 
-def _said(error: BaseException) -> str:
+def _first(error: BaseException) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    return f"{type(error).__name__}: {error}"
+    return error
 
 
 class Hosted(Protocol):
