@@ -5,6 +5,8 @@ SHELL := /bin/bash
 
 PYTHON ?= python3
 ARGS ?=
+# Each has a PostgreSQL and a RabbitMQ of its own.
+WORKERS ?= 2
 VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/ready
@@ -29,7 +31,7 @@ demo: $(READY) ## a whole federation on this machine (options: ARGS="--networks 
 	@exec $(RUN) -m demo $(ARGS)
 
 test: $(READY) ## the whole suite, on real PostgreSQL and RabbitMQ that it starts itself
-	$(RUN) -m pytest $(ARGS)
+	$(RUN) -m pytest -n $(WORKERS) $(ARGS)
 
 soak: $(READY) ## the suite with the full counts of injected faults
 	MAILLAGE_SOAK=1 $(RUN) -m pytest $(ARGS)

@@ -53,6 +53,8 @@ def check(place: Place, *, today: date, home_license: str | None = None) -> Chec
         place = replace(place, license=home_license)
     faults = [fault for rule in RULES for fault in rule(place)]
     faults.extend(_dates(place, today))
+    known = {fault.where for fault in faults}
+    faults.extend(fault for fault in _written(place) if fault.where not in known)
     return Checked(place=place, faults=tuple(faults), warnings=tuple(_doubts(place)))
 
 
@@ -458,5 +460,4 @@ RULES: tuple[Callable[[Place], Faults], ...] = (
     _identifiers,
     _links,
     _extensions,
-    _written,
 )

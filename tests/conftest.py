@@ -10,9 +10,23 @@ import pytest
 from aiohttp import ClientSession
 
 from demo.postgres import Postgres
+from demo.postgres import find as find_postgres
+from demo.process import Failed
 from demo.rabbitmq import Vhost
-from tests.engines import POOL, Broker, broker_in, postgres_in, reachable_folder, run
+from demo.rabbitmq import find as find_rabbitmq
+from tests.engines import CACHE, POOL, Broker, broker_in, postgres_in, reachable_folder, run
 from tests.nodes import Registry, Service, Sync, new_registry, new_sync
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Find the engines, or fetch them, once for all workers; without them the run ends with one line."""
+    if hasattr(session.config, "workerinput"):
+        return
+    try:
+        find_postgres()
+        find_rabbitmq(CACHE)
+    except Failed as why:
+        pytest.exit(str(why), returncode=3)
 
 
 @pytest.fixture(scope="session")
