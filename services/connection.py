@@ -7,6 +7,9 @@ from typing import Any, Protocol
 
 from asyncpg import exceptions
 
+# Below this many rows arrays of values are quicker than a COPY.
+COPY_FROM = 50
+
 
 class Record(Protocol):
     """A row, by column name or position; `msgspec.convert` takes it."""

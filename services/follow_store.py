@@ -7,11 +7,9 @@ from msgspec import Struct, convert
 
 from services.identity import Identity
 from services.merkle import Range
-from services.postgres import Connection
+from services.postgres import COPY_FROM, Connection
 from services.proofs import Followed, Position
 
-# Below this an array of values is quicker than a COPY.
-COPY_FROM = 50
 # A week; more is meant as never, or as mischief.
 LONGEST_HEARTBEAT = 7 * 86_400
 

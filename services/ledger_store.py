@@ -5,7 +5,7 @@ from datetime import datetime
 
 from msgspec import Struct, convert, structs
 
-from services.postgres import Connection
+from services.postgres import COPY_FROM, Connection
 
 
 class Head(Struct, frozen=True):
@@ -141,8 +141,15 @@ async def append(
     conn: Connection, entries: Sequence[Entry], buckets: Mapping[str, int], kept: Kept, head: Head
 ) -> None:
     """Append events, point their records (with their buckets) to them, keep the checkpoint, move the head."""
-    # One statement, as each costs a round trip in which all other batches wait.
+    # One statement, as each costs a round trip in which all other batches wait; many rows go faster by COPY.
     latest = {e.record: e for e in entries}
+    if len(entries) >= COPY_FROM:
+        await conn.copy_records_to_table("ledger_event", records=map(_row, entries), columns=EVENT)
+        entries = ()
+        new = [e for e in latest.values() if e.version == 1]
+        rows = [(e.record, buckets[e.record], e.seq, e.version, e.leaf) for e in new]
+        await conn.copy_records_to_table("ledger_record", records=rows, columns=RECORD)
+        latest = {record: e for record, e in latest.items() if e.version != 1}
     await conn.execute(
         """WITH events AS (
                INSERT INTO ledger_event (seq, epoch, record, version, type, time, raw, kid, sig, leaf,
@@ -181,6 +188,28 @@ async def append(
         *structs.astuple(kept),
         *_moved(head),
     )
+
+
+EVENT = (
+    "seq",
+    "epoch",
+    "record",
+    "version",
+    "type",
+    "time",
+    "raw",
+    "kid",
+    "sig",
+    "leaf",
+    "routing",
+    "also",
+    "author",
+)
+RECORD = ("record", "bucket", "seq", "version", "leaf")
+
+
+def _row(e: Entry) -> tuple[object, ...]:
+    return tuple(getattr(e, column) for column in EVENT)
 
 
 def _moved(head: Head) -> tuple[object, ...]:

@@ -14,6 +14,7 @@ import structlog
 from asyncpg import exceptions
 
 from services import migration_store
+from services.connection import COPY_FROM as COPY_FROM
 from services.connection import Connection as Connection
 from services.connection import Record as Record
 from services.connection import honest

@@ -5,10 +5,9 @@ longer has are withdrawn, behind a brake.
 """
 
 import asyncio
-import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from hashlib import sha256
 from itertools import islice
 from tempfile import TemporaryFile
 from typing import BinaryIO, Literal, cast
@@ -24,14 +23,12 @@ from services.errors import Conflict, Failure, Fault, Malformed, Unavailable
 from services.postgres import Pool
 from services.registry import mapping, reading, store
 from services.registry.decide import UUID7, Import, Withdraw
+from services.registry.drafting import READ, UNREADABLE, Order, batches
 from services.registry.mapping import Drafted, Mapping
-from services.registry.reading import Row
 from services.registry.store import Job, ReportLine
 from services.registry.writer import Answer, Asked, Writer, load, settle
 
 log = structlog.get_logger()
-READ = ledger.BATCH
-KEY_BYTES = 1000
 SAMPLE = 50
 BRAKE_SHARE = 0.10
 BRAKE_COUNT = 5
@@ -127,65 +124,18 @@ def guessed(file: BinaryIO, format: reading.Format, override: dict[str, str]) ->
     return Mapping(fields={**found.fields, **override})
 
 
-def source_of(job: Job) -> mapping.Source:
-    """Where the rows of a job come from."""
-    return mapping.Source(
-        system=job.source,
-        license=job.license,
-        today=job.created_at.date(),
-        namespace=mapping.slug(job.source),
+def order(job: Job) -> Order:
+    """How to read the list of a job."""
+    return Order(
+        format=cast(reading.Format, job.format),
+        mapping=msgspec.json.decode(job.mapping, type=Mapping),
+        source=mapping.Source(
+            system=job.source,
+            license=job.license,
+            today=job.created_at.date(),
+            namespace=mapping.slug(job.source),
+        ),
     )
-
-
-def drafts(file: BinaryIO, job: Job) -> Iterator[Drafted]:
-    """The rows of a list as places, or what is wrong with them; a key seen before in it is refused."""
-    draft = mapping.compiled(msgspec.json.decode(job.mapping, type=Mapping), source_of(job))
-    seen: dict[str, int] = {}
-    for row in reading.rows(file, cast(reading.Format, job.format)):
-        if isinstance(row, reading.BadRow):
-            yield Drafted(line=row.line, faults=(row.fault,))
-            continue
-        drafted = guarded(draft, row)
-        drafted.key = indexed(drafted.key)
-        first = seen.setdefault(drafted.record or drafted.key, drafted.line) if drafted.key else drafted.line
-        if drafted.place is not None and first != drafted.line:
-            drafted.place = None
-            drafted.faults = (Fault("", "This is the same row as line {line}.", {"line": first}),)
-        yield drafted
-
-
-def guarded(draft: Callable[[Row], Drafted], row: Row) -> Drafted:
-    """What becomes of a row; one that trips us is refused, and the others go in."""
-    try:
-        return draft(row)
-    except UNREADABLE as error:
-        at = traceback.extract_tb(error.__traceback__)[-1]
-        log.error("row failed", line=row.line, reason=type(error).__name__, at=f"{at.name}:{at.lineno}")
-        return Drafted(row.line, faults=(Fault("", "This row could not be read."),))
-
-
-def indexed(key: str) -> str:
-    """A key that fits into an index of PostgreSQL, whatever a list calls its rows."""
-    if len(key.encode()) <= KEY_BYTES:
-        return key
-    return "hash " + sha256(key.encode()).hexdigest()
-
-
-async def batches(file: BinaryIO, job: Job) -> AsyncIterator[list[Drafted]]:
-    """Rows in batches, read in a thread: the next one while this one is written, and requests answered meanwhile."""
-    rows = drafts(file, job)
-
-    def some() -> list[Drafted]:
-        return list(islice(rows, READ))
-
-    coming = asyncio.create_task(asyncio.to_thread(some))
-    try:
-        while batch := await coming:
-            coming = asyncio.create_task(asyncio.to_thread(some))
-            yield batch
-    finally:
-        # The thread reads from the file until it is done, whatever becomes of the import.
-        await asyncio.wait([coming])
 
 
 async def survey(pool: Pool, job: Job, file: BinaryIO) -> Survey:
@@ -198,8 +148,8 @@ async def survey(pool: Pool, job: Job, file: BinaryIO) -> Survey:
         return Survey(gone=[], closing=0, places=places)
     listed, closed, read = set[str](), list[str](), set[str]()
     doubtful: int | None = None
-    async for batch in batches(file, job):
-        for row in batch:
+    async for batch in batches(file, order(job)):
+        for row in batch.rows:
             place = own(row, node) or here.get(row.key)
             if row.place is not None:
                 read.add(row.key)
@@ -209,7 +159,6 @@ async def survey(pool: Pool, job: Job, file: BinaryIO) -> Survey:
                     closed.append(place)
             elif row.place is None and doubtful is None and not row.named and row.key not in read:
                 doubtful = row.line
-    file.seek(0)
     async with pool.acquire() as conn:
         closing = await store.open_places(conn, closed)
     gone = [] if job.missing == "keep" else [p for p in here.values() if p not in listed]
@@ -267,19 +216,18 @@ class Run:
 
     async def over(self, file: BinaryIO) -> Counts:
         """Read the list to its end; what became of its rows."""
-        size = max(1, file.seek(0, 2))
-        file.seek(0)
+        size = max(1, file.seek(0, os.SEEK_END))
         found = await survey(self.pool, self.job, file)
         async with self.pool.acquire() as conn:
             await store.need_confirm(conn, self.job.id, needed(found, self.job.confirm, begun=True))
         if self.job.mode == "apply":
             # Again: another list may have been read since this one was uploaded.
             brake(found, self.job.confirm, begun=True)
-        async for batch in batches(file, self.job):
-            answers = await self._answers([r for r in batch if r.place is not None])
-            await self._report(batch, answers)
-            self.done += len(batch)
-            await self.tell(Told(self.done, min(1.0, file.tell() / size), self.counts))
+        async for batch in batches(file, order(self.job)):
+            answers = await self._answers([r for r in batch.rows if r.place is not None])
+            await self._report(batch.rows, answers)
+            self.done += len(batch.rows)
+            await self.tell(Told(self.done, min(1.0, batch.read / size), self.counts))
         await self._withdraw(found.gone)
         await self._tell_withheld(found)
         await self.tell(Told(self.done, 1.0, self.counts))
@@ -493,5 +441,4 @@ async def _understood(pool: Pool, job: Job, request: Request, name: str | None) 
 
 
 UNREAD = "Something in this list could not be read. Please report the number {job}."
-UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, RecursionError, ArithmeticError)
 WEATHER = (*postgres.WEATHER, Unavailable)

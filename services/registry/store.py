@@ -11,7 +11,7 @@ from schemas.place import Place
 from services import postgres
 from services.canonical import fold
 from services.places import departement
-from services.postgres import Connection
+from services.postgres import COPY_FROM, Connection
 from services.registry.decide import Rival, Row
 
 ROW = "id::text, version, epoch, seq, updated_at, body, withdrawn, successor"
@@ -125,7 +125,15 @@ async def namesakes(conn: Connection, node: str, names: Sequence[str]) -> dict[s
 
 
 async def save_places(conn: Connection, saved: Sequence[tuple[Row, Place]]) -> None:
-    """Write places as they stand now."""
+    """Write places as they stand now; those at their first version are new."""
+    new = [one for one in saved if one[0].version == 1]
+    if len(new) >= COPY_FROM:
+        await conn.copy_records_to_table("place", records=[_columns(r, p) for r, p in new], columns=PLACE)
+        saved = [one for one in saved if one[0].version != 1]
+    if not saved:
+        return
+    columns = list(zip(*(_columns(r, p) for r, p in saved), strict=True))
+    columns[PLACE.index("families")] = tuple(" ".join(p.families) for _, p in saved)
     await conn.execute(
         """INSERT INTO place (id, version, epoch, seq, updated_at, body, withdrawn, successor, status, name,
                               words, insee, departement, families, lat, lon)
@@ -142,22 +150,23 @@ async def save_places(conn: Connection, saved: Sequence[tuple[Row, Place]]) -> N
                successor = excluded.successor, status = excluded.status, name = excluded.name,
                words = excluded.words, insee = excluded.insee, departement = excluded.departement,
                families = excluded.families, lat = excluded.lat, lon = excluded.lon""",
-        [r.id for r, _ in saved],
-        [r.version for r, _ in saved],
-        [r.epoch for r, _ in saved],
-        [r.seq for r, _ in saved],
-        [r.updated_at for r, _ in saved],
-        [r.body for r, _ in saved],
-        [r.withdrawn for r, _ in saved],
-        [r.successor for r, _ in saved],
-        [p.status for _, p in saved],
-        [fold(p.name) for _, p in saved],
-        [words(p) for _, p in saved],
-        [p.address.insee if p.address else None for _, p in saved],
-        [departement(p) for _, p in saved],
-        [" ".join(p.families) for _, p in saved],
-        [p.position.lat if p.position else None for _, p in saved],
-        [p.position.lon if p.position else None for _, p in saved],
+        *columns,
+    )
+
+
+PLACE = (
+    *("id", "version", "epoch", "seq", "updated_at", "body", "withdrawn", "successor"),
+    *("status", "name", "words", "insee", "departement", "families", "lat", "lon"),
+)
+
+
+def _columns(r: Row, p: Place) -> tuple[object, ...]:
+    """A place as a row of its table, in the order of `PLACE`."""
+    return (
+        *(r.id, r.version, r.epoch, r.seq, r.updated_at, r.body, r.withdrawn, r.successor),
+        *(p.status, fold(p.name), words(p), p.address.insee if p.address else None, departement(p)),
+        list(p.families),
+        *((p.position.lat, p.position.lon) if p.position else (None, None)),
     )
 
 
