@@ -308,12 +308,18 @@ async def count_views(conn: Connection) -> int:
 
 async def place_counts(conn: Connection) -> dict[str, int]:
     """Records in the view, by network."""
-    rows = await conn.fetch(
-        """SELECT split_part(m.record, ':', 1) AS node, count(*) AS n
-           FROM member m JOIN follow_record r USING (record)
-           WHERE r.type = 'org.maillage.place.put.v1' AND m.view IS NOT NULL GROUP BY 1"""
+    rows = await conn.fetch("SELECT node, places FROM merged")
+    return {row["node"]: row["places"] for row in rows}
+
+
+async def add_places(conn: Connection, counts: Mapping[str, int]) -> None:
+    """So many more records of each network are in the view."""
+    await conn.execute(
+        """UPDATE merged SET places = places + more FROM unnest($1::text[], $2::bigint[]) AS t(network, more)
+           WHERE node = network""",
+        list(counts),
+        list(counts.values()),
     )
-    return {row["node"]: row["n"] for row in rows}
 
 
 def _selection(asked: Asked) -> tuple[str, list[object]]:

@@ -3,6 +3,7 @@
 What it computes is pure (`merge.py`); here is what changed, what that touches, and what is written.
 """
 
+import collections
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
@@ -57,6 +58,7 @@ class Work(Struct):
     gauges: Gauges
     dirty: set[int] = set()
     places: int = 0
+    voices: collections.Counter[str] = msgspec.field(default_factory=collections.Counter)
 
 
 def head_of(node: Node) -> Head:
@@ -91,6 +93,8 @@ async def merge_once(pool: Pool, pen: Pen, gauges: Gauges) -> bool:
         if work.dirty:
             await store.refresh_buckets(conn, sorted(work.dirty))
         await _stand_at(conn, before, heads, basis)
+        if moved := {node: more for node, more in work.voices.items() if more}:
+            await store.add_places(conn, moved)
     gauges.records.inc(len(changed))
     gauges.places.inc(work.places)
     return True
@@ -264,6 +268,8 @@ async def _merge_component(work: Work, touched: set[str], why: Why) -> None:
     work.gauges.changes.labels("put").inc(len(puts))
     work.gauges.changes.labels("remove").inc(len(gone))
     work.places += len(new) - len(old)
+    work.voices.update(_voices(new.values()))
+    work.voices.subtract(_voices(old.values()))
 
 
 def _reason(work: Work, id: str, members: Mapping[str, str], read: Mapping[str, Record]) -> RemoveReason:
@@ -273,6 +279,13 @@ def _reason(work: Work, id: str, members: Mapping[str, str], read: Mapping[str, 
     if not _counts(work, id):
         return "no-longer-followed"
     return "withdrawn" if id in read else "unreadable"
+
+
+def _voices(views: Iterable[View]) -> collections.Counter[str]:
+    """How many records of each network speak in these places."""
+    return collections.Counter(
+        voice.network for view in views for voice in view.records if not voice.withdrawn
+    )
 
 
 async def _old(conn: Connection, views_of: Mapping[str, str]) -> dict[str, View]:

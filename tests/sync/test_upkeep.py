@@ -1,6 +1,7 @@
 """The view is kept in step: whatever came in whatever order, it is what a fresh look would give."""
 
 import random
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,8 @@ async def test_step_by_step_is_the_same_as_at_once(federation: Federation) -> No
     seen, at_once = await followed.caught_up(registries), await fresh.caught_up(registries)
     assert seen["view_root"] == at_once["view_root"]
     assert 0 < seen["count"] < len(life.open)
+    counted = [{n["node"]: n["places"] for n in (await s.networks()).values()} for s in (followed, fresh)]
+    assert counted[0] == counted[1] == Counter(registry.node for registry, _ in life.open)
 
 
 async def view_log(sync: Sync) -> list[dict[str, Any]]:

@@ -24,7 +24,9 @@ CREATE TABLE merged (
     epoch integer NOT NULL,
     size bigint NOT NULL,
     log_root text NOT NULL,
-    descriptor text NOT NULL
+    descriptor text NOT NULL,
+    -- How many of its records are in the view.
+    places bigint NOT NULL DEFAULT 0
 );
 CREATE TABLE merge (
     singleton boolean PRIMARY KEY DEFAULT true CHECK (singleton),
