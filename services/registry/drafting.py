@@ -146,6 +146,11 @@ async def _aside(file: BinaryIO, order: Order) -> AsyncGenerator[Batch]:
         process.stdin.close()
         while batch := _told(await _frame(process.stdout)):
             yield batch
+    except asyncio.IncompleteReadError:
+        if await process.wait() < 0:
+            # Killed from outside, for want of memory perhaps: the import starts again.
+            raise Unavailable("The reading of the list was cut.", extra={"retry_after": 5}) from None
+        raise ValueError("the process that reads the list met a bug") from None
     finally:
         if process.returncode is None:
             process.kill()
@@ -153,12 +158,8 @@ async def _aside(file: BinaryIO, order: Order) -> AsyncGenerator[Batch]:
 
 
 async def _frame(told: asyncio.StreamReader) -> Frame:
-    try:
-        length = int.from_bytes(await told.readexactly(LENGTH))
-        return msgspec.json.decode(await told.readexactly(length), type=Frame)
-    except asyncio.IncompleteReadError:
-        # Killed from outside, for want of memory perhaps: the import starts again.
-        raise Unavailable("The reading of the list was cut.", extra={"retry_after": 5}) from None
+    length = int.from_bytes(await told.readexactly(LENGTH))
+    return msgspec.json.decode(await told.readexactly(length), type=Frame)
 
 
 def _told(frame: Frame) -> Batch | None:
