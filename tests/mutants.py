@@ -100,6 +100,34 @@ MUTANTS = (
         "if False:",
         "tests/sync/test_undisclosed.py",
     ),
+    Mutant(
+        "full inbox",
+        "services/follow.py",
+        "            self.ring()\n            return\n        self._messages.append(message)",
+        "            return\n        self._messages.append(message)",
+        "tests/federation/test_follow.py::test_a_full_inbox_rings",
+    ),
+    Mutant(
+        "policy",
+        "services/sync/upkeep.py",
+        "usable = before if stood is not None and stood[1] == basis[1] else {}",
+        "usable = before",
+        "tests/sync/test_upkeep.py::test_another_policy_makes_another_view",
+    ),
+    Mutant(
+        "doubt",
+        "services/registry/importing.py",
+        "if gone and doubtful is not None and job.confirm is None:",
+        "if False:",
+        "tests/registry/test_imports.py::test_a_row_that_cannot_be_read_has_not_left",
+    ),
+    Mutant(
+        "too long when tidied",
+        "services/places.py",
+        "faults.extend(fault for fault in _written(place) if fault.where not in known)",
+        "known.clear()",
+        "tests/registry/test_writer.py::test_what_tidying_makes_too_long_is_refused",
+    ),
 )
 
 
