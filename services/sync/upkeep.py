@@ -92,7 +92,9 @@ async def merge_once(pool: Pool, pen: Pen, gauges: Gauges) -> bool:
             await _merge_some(work, changed[start : start + CHUNK])
         if work.dirty:
             await store.refresh_buckets(conn, sorted(work.dirty))
-        await _stand_at(conn, before, heads, basis)
+        await _stand_at(conn, before, heads)
+        if stood != basis:
+            await store.set_basis(conn, *basis)
         if moved := {node: more for node, more in work.voices.items() if more}:
             await store.add_places(conn, moved)
     gauges.records.inc(len(changed))
@@ -100,15 +102,11 @@ async def merge_once(pool: Pool, pen: Pen, gauges: Gauges) -> bool:
     return True
 
 
-async def _stand_at(
-    conn: Connection, before: Mapping[str, Head], heads: Sequence[Head], basis: tuple[str, str]
-) -> None:
-    """Say at which heads, for whom and by which policy the view stands."""
+async def _stand_at(conn: Connection, before: Mapping[str, Head], heads: Sequence[Head]) -> None:
+    """Say at which heads the view stands."""
     if left := before.keys() - {h.node for h in heads}:
         await store.drop_merged(conn, sorted(left))
     await store.set_merged(conn, [h for h in heads if before.get(h.node) != h])
-    if await store.basis(conn) != basis:
-        await store.set_basis(conn, *basis)
 
 
 async def _left(conn: Connection, before: Mapping[str, Head], heads: Sequence[Head]) -> list[str]:
