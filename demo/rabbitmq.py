@@ -122,6 +122,10 @@ class RabbitMQ:
         programs = self._programs = await asyncio.to_thread(find, self.cache)
         self._configure()
         self._open_way(programs)
+        for left in (self._broker, self._mapper):
+            if left:
+                # A broker that was killed leaves its mapper behind, on the port that the next one needs.
+                await left.stop(1)
         self._broker, self._mapper = self._broker_process(programs), self._mapper_process(programs)
         # Ours to start: a broker that finds no port mapper leaves one behind as a daemon.
         self._mapper.start()

@@ -4,12 +4,15 @@ import asyncio
 import zlib
 from collections.abc import Mapping
 from functools import lru_cache
+from time import monotonic
 from typing import Any
 
 import msgspec
 from aiohttp import hdrs, web
 from multidict import CIMultiDict
 
+# A reader who takes a write for longer than this, or in all fewer bytes a second, is let go.
+SLOWEST, SLOWEST_RATE = 30.0, 64 * 1024
 COMPRESSED_FROM = 1024
 COMPRESSED_ASIDE = 64 * 1024
 
@@ -26,6 +29,23 @@ def reply(
     """An answer: Structs and the like as JSON, bytes as they are."""
     content = value if isinstance(value, bytes) else msgspec.json.encode(value)
     return web.Response(body=content, status=status, headers={hdrs.CONTENT_TYPE: media, **(headers or {})})
+
+
+class Reader:
+    """Whom a long answer goes to. TimeoutError for one who hardly reads: it holds a turn that others need."""
+
+    def __init__(self, response: web.StreamResponse) -> None:
+        self._response = response
+        self._waited = 0.0
+        self._told = 0
+
+    async def tell(self, data: bytes) -> None:
+        """Write; only the time that the reader takes counts."""
+        self._told += len(data)
+        began, left = monotonic(), SLOWEST + self._told / SLOWEST_RATE - self._waited
+        async with asyncio.timeout(min(SLOWEST, left)):
+            await self._response.write(data)
+        self._waited += monotonic() - began
 
 
 def precondition(request: web.Request, header: str = hdrs.IF_MATCH) -> frozenset[str] | None:

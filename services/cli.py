@@ -1,13 +1,15 @@
 """The command line of a service: what its three `__main__` share."""
 
+import os
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 import click
 
 from services import logs, run
-from services.errors import Failure
+from services.errors import Failure, Fault
+from services.languages import Language, say
 from services.postgres import WEATHER
 from services.release import release
 
@@ -46,11 +48,24 @@ def explained(error: BaseException) -> list[str] | None:
     return None
 
 
+def spoken(environ: Mapping[str, str]) -> Language:
+    """The language of whoever sits at the terminal."""
+    locale = environ.get("LC_ALL") or environ.get("LC_MESSAGES") or environ.get("LANG") or ""
+    return "fr" if locale.lower().startswith("fr") else "en"
+
+
 def said(failure: Failure) -> list[str]:
     """A failure as lines for an operator: what is wrong, then each mistake with its place."""
+    language = spoken(os.environ)
     title = (failure.__doc__ or "").partition("\n")[0]
-    lines = [failure.detail.format(**failure.arguments) or title]
-    return lines + [f"  {fault.where}: {fault.what.format(**fault.args)}" for fault in failure.faults]
+    lines = [say(failure.detail or title, failure.arguments, language)]
+    return lines + [f"  {located(fault, language)}" for fault in failure.faults]
+
+
+def located(fault: Fault, language: Language) -> str:
+    """A mistake behind its place, where it has one."""
+    what = say(fault.what, fault.args, language)
+    return f"{fault.where}: {what}" if fault.where else what
 
 
 def commands(service: str, promise: str | None, serve: Callable[[], Coroutine[Any, Any, None]]) -> Commands:

@@ -86,6 +86,8 @@ async def body(request: web.Request) -> bytes:
     route = request[_ROUTE]
     if request.content_type not in route.body_types or (request.charset or "utf-8").lower() != "utf-8":
         raise Unsupported("Send the body as {expected}.", {"expected": " or ".join(route.body_types)})
+    if request.headers.get(hdrs.CONTENT_ENCODING, "identity").lower() != "identity":
+        raise Unsupported("Send the body as it is: compressed ones are not taken.")
     limit = route.limit or 2**63
     if (request.content_length or 0) > limit:
         raise TooLarge("The body may have {limit} bytes at most.", {"limit": limit})

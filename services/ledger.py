@@ -25,7 +25,7 @@ MAX_DATA = MAX_EVENT - 1024
 BATCH = 1000
 KEEP_ONE_IN = 256
 # However long its events are, a page is no longer: what a reader, or a hundred of them, may have us hold.
-MAX_PAGE = 4 * 1024 * 1024
+MAX_PAGE = 1024 * 1024
 
 
 class Draft(Struct, frozen=True):

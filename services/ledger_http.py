@@ -13,18 +13,18 @@ from msgspec import Meta, Struct
 from schemas.event import MAX_PAGE, SignedText
 from schemas.node import Signed as SignedDescriptor
 from services import http, ledger, ledger_store
+from services.answers import SLOWEST, Reader
 from services.bell import Bell
 from services.errors import Unavailable
 from services.http import Route
 from services.ledger import Page, Pen
 from services.ledger_store import Signed
 from services.postgres import Pool
+from services.routes import RESUMED
 
 NDJSON = "application/x-ndjson"
 SSE = "text/event-stream"
 SILENCE = 15.0
-# A reader who takes a write for longer than this, or in all fewer bytes a second, is let go.
-SLOWEST, SLOWEST_RATE = 30.0, 64 * 1024
 PATIENCE = 10.0
 # Another process may have written: its bell is not ours.
 GLANCE = 1.0
@@ -115,7 +115,7 @@ async def read_snapshot(request: web.Request) -> web.StreamResponse:
     response = web.StreamResponse(headers={"Content-Type": NDJSON})
     async with _turn(served), ledger.snapshot(served.pool, served.pen) as (head, lines):
         await response.prepare(request)
-        reader = _Reader(response)
+        reader = Reader(response)
         await reader.tell(msgspec.json.encode(head) + b"\n")
         async for chunk in _joined(lines):
             await reader.tell(chunk)
@@ -145,23 +145,6 @@ async def _joined(lines: AsyncIterator[bytes], size: int = 256 * 1024) -> AsyncI
             yield bytes(chunk)
             chunk.clear()
     yield bytes(chunk)
-
-
-class _Reader:
-    """Whom a long answer goes to. TimeoutError for one who hardly reads: it holds a turn that others need."""
-
-    def __init__(self, response: web.StreamResponse) -> None:
-        self._response = response
-        self._waited = 0.0
-        self._told = 0
-
-    async def tell(self, data: bytes) -> None:
-        """Write; only the time that the reader takes counts."""
-        self._told += len(data)
-        began, left = monotonic(), SLOWEST + self._told / SLOWEST_RATE - self._waited
-        async with asyncio.timeout(min(SLOWEST, left)):
-            await self._response.write(data)
-        self._waited += monotonic() - began
 
 
 async def _write(response: web.StreamResponse, data: bytes) -> None:
@@ -200,7 +183,7 @@ ROUTES = (
     Route("GET", "/.well-known/maillage", show_descriptor, replies={200: SignedDescriptor}),
     Route("GET", "/descriptors", list_descriptors, replies={200: NDJSON}),
     Route("GET", "/feed", read_feed, query=Reading, replies={200: NDJSON}),
-    Route("GET", "/feed/live", stream_feed, query=Resuming, replies={200: SSE}),
+    Route("GET", "/feed/live", stream_feed, query=Resuming, replies={200: SSE}, headers=(RESUMED,)),
     Route("GET", "/snapshot", read_snapshot, replies={200: NDJSON}),
     Route("GET", "/checkpoint", show_checkpoint, replies={200: SignedText}),
 )

@@ -334,12 +334,14 @@ async def latest_events(conn: Connection) -> AsyncIterator[Signed]:
         yield convert(row, Signed)
 
 
-async def written(conn: Connection, record: str) -> list[Written]:
-    """All versions of a record, oldest first."""
+async def written(conn: Connection, record: str, *, after: int, limit: int) -> list[Written]:
+    """Versions of a record after one of them, oldest first."""
     rows = await conn.fetch(
         """SELECT seq, epoch, version, type, time, raw, author FROM ledger_event
-           WHERE record = $1 ORDER BY version""",
+           WHERE record = $1 AND version > $2 ORDER BY version LIMIT $3""",
         record,
+        after,
+        limit,
     )
     return convert(rows, list[Written])
 

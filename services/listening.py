@@ -8,7 +8,7 @@ from typing import Any
 from aiohttp import web
 
 from services import problems
-from services.errors import Malformed
+from services.errors import Args, Malformed, Misconfigured
 from services.problems import Crashed
 
 # aiohttp closes a connection that has waited this long for a request to be complete in its headers, counted
@@ -91,6 +91,8 @@ async def listening(
     At the end no connection is accepted any more and handlers have three seconds to finish.
     """
     options: dict[str, Any] = {"keepalive_timeout": headers_within, "access_log": None, "lingering_time": 2.0}
+    # A megabyte of zeros zipped would be a thousand for whoever refuses it.
+    options["auto_decompress"] = False
     # aiohttp waits this long twice: for handlers to end, then for those that it has cancelled.
     runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=GRACE / 2, **options)
     await runner.setup()
@@ -104,7 +106,12 @@ async def listening(
 
     sockets = None
     try:
-        sockets = await loop.create_server(connection, host, port, backlog=512)
+        try:
+            sockets = await loop.create_server(connection, host, port, backlog=512)
+        except OSError as error:
+            args: Args = {"host": host, "port": port, "reason": error.strerror or str(error)}
+            message = "Nothing can listen on {host}:{port}: {reason}. Choose another ..._PORT or ..._HOST."
+            raise Misconfigured(message, args) from None
         yield sockets.sockets[0].getsockname()[1]
     finally:
         if sockets:

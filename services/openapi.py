@@ -20,8 +20,12 @@ _SAID = {
     403: "The token does not allow this.",
     404: "There is nothing here.",
     408: "The body did not arrive in time.",
+    409: "This contradicts what is there; the detail says what.",
+    410: "It was here and has been taken back; the reason is told.",
+    412: "The record has changed since it was read.",
     413: "The body is too large.",
     415: "The media type of the body is not understood.",
+    428: "Send If-Match with the ETag that was read.",
     422: "Some of the body is not valid; each mistake is named by a JSON pointer.",
 }
 
@@ -119,7 +123,7 @@ def _operation(route: Route, found: Mapping[Any, dict[str, Any]]) -> dict[str, A
     operation: dict[str, Any] = {"summary": summary.rstrip("."), "tags": [_tag(route)]}
     if description.strip():
         operation["description"] = description.strip()
-    if parameters := [*_path_parameters(route), *_query_parameters(route, found)]:
+    if parameters := [*_path_parameters(route), *_query_parameters(route, found), *_header_parameters(route)]:
         operation["parameters"] = parameters
     if route.body is not None or (route.method in ("POST", "PUT", "PATCH") and route.limit is None):
         schema = {} if route.body in (None, bytes) else found[route.body]
@@ -140,6 +144,13 @@ def _tag(route: Route) -> str:
 def _path_parameters(route: Route) -> Iterator[dict[str, Any]]:
     for name in _PARAMETER.findall(route.path):
         yield {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+
+
+def _header_parameters(route: Route) -> Iterator[dict[str, Any]]:
+    for each in route.headers:
+        schema = {"type": "string"}
+        said = {"description": each.description, "required": each.required, "schema": schema}
+        yield {"name": each.name, "in": "header", **said}
 
 
 def _query_parameters(route: Route, found: Mapping[Any, dict[str, Any]]) -> Iterator[dict[str, Any]]:

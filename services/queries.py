@@ -75,7 +75,7 @@ def _parameter(values: dict[str, Any], name: str, text: str, field: Any) -> Iter
 
 def _query_mistake(value: Any, annotation: Any, error: msgspec.ValidationError) -> tuple[str, Args]:
     for fault in mistakes(value, annotation):
-        if "choices" in fault.args:
+        if fault.args.keys() & {"choices", "example"}:
             return fault.what, fault.args
     return worded(str(error))
 

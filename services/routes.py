@@ -31,6 +31,22 @@ class Principal(Struct, frozen=True):
     id: str
 
 
+class Header(Struct, frozen=True):
+    """A header of requests that a route looks at."""
+
+    name: str
+    description: str
+    required: bool = False
+
+
+IF_MATCH = Header("If-Match", "The ETag that was read, or * for any version.", required=True)
+IF_MATCH_OR_NEW = Header("If-Match", "The ETag that was read, or * for any version; else If-None-Match: *.")
+IF_NEW = Header("If-None-Match", "* creates the record under this id, a UUID of version 7.")
+IF_UNCHANGED = Header("If-Match", "The ETag that was read: nothing is done where it is no longer so.")
+ONCE = Header("Idempotency-Key", "The same request under the same key gets its first answer again, for 24 h.")
+RESUMED = Header("Last-Event-ID", "The cursor to go on from, as browsers send it by themselves.")
+
+
 class Route(Struct, frozen=True):
     """One way in. `replies` maps a status to a Struct, or to a media type where the body is no Struct.
 
@@ -46,6 +62,7 @@ class Route(Struct, frozen=True):
     role: Role | None = None
     body_type: str | tuple[str, ...] = "application/json"
     limit: int | None = 65536
+    headers: tuple[Header, ...] = ()
 
     @property
     def body_types(self) -> tuple[str, ...]:

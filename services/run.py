@@ -129,13 +129,16 @@ async def at_work(app: web.Application, loops: Loops, hosted: Hosted) -> AsyncIt
     ending, context = asyncio.Event(), copy_context()
     context.run(_ending.set, ending)
     async with asyncio.TaskGroup() as tasks:
-        running = [
-            tasks.create_task(loop(app), name=name, context=context.copy()) for name, loop in loops.items()
-        ]
+        running: list[asyncio.Task[None]] = []
         try:
             async with listening(
                 app, hosted.host, hosted.port, max_connections=hosted.max_connections
             ) as port:
+                # Nothing was awaited since the port was opened: no request comes before the loops are there.
+                running += [
+                    tasks.create_task(loop(app), name=name, context=context.copy())
+                    for name, loop in loops.items()
+                ]
                 log.info("serving", port=port)
                 yield port
         finally:

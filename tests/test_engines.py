@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -75,6 +76,20 @@ async def test_a_killed_broker_comes_back_with_its_accounts(private_rabbitmq: Br
     await private_rabbitmq.start()
     async with await aio_pika.connect(vhost.url) as connection:
         assert not connection.is_closed
+
+
+async def test_a_broker_killed_from_outside_can_be_started_again(private_rabbitmq: Broker) -> None:
+    """Where only the broker dies, its port mapper is replaced as well: the next one would find its port taken."""
+    for _ in range(2):
+        assert private_rabbitmq.pid is not None
+        os.kill(private_rabbitmq.pid, signal.SIGKILL)
+        await private_rabbitmq.until_gone()
+        mapper = private_rabbitmq._mapper
+        assert mapper is not None
+        before = mapper.pid
+        assert before is not None
+        await private_rabbitmq.start()
+        assert not Path("/proc", str(before)).exists()
 
 
 async def test_postgres_runs_below_a_closed_folder(tmp_path: Path) -> None:

@@ -184,3 +184,19 @@ def test_the_routes_of_each_service_are_documented(service: str) -> None:
     silent = [f"{route.method} {route.path}" for route in routes if not route.replies]
     assert not silent, f"without replies: {silent}"
     assert len({(route.method, route.path) for route in routes}) == len(routes)
+
+
+def test_headers_that_a_route_looks_at_are_told() -> None:
+    """Whoever writes a client from the document knows that a change needs If-Match."""
+    routes = importlib.import_module("services.registry.api").ROUTES
+    paths = document(routes, title="registry", version="0", server="/")["paths"]
+    headers = {
+        (verb, path): [
+            p["name"] for p in operation.get("parameters", ()) if p["in"] == "header" and p["required"]
+        ]
+        for path, verbs in paths.items()
+        for verb, operation in verbs.items()
+    }
+    needed = {("patch", "/places/{id}"), ("delete", "/places/{id}")}
+    assert {key for key, names in headers.items() if names == ["If-Match"]} == needed
+    assert "Idempotency-Key" in str(paths["/places"]["post"]["parameters"])

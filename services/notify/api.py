@@ -17,6 +17,7 @@ from services.notify.context import FOLLOWING, POOL, SETTINGS, STREAMS
 from services.notify.reading import Page, cursor
 from services.notify.store import Position
 from services.postgres import Pool
+from services.routes import RESUMED
 
 SSE = "text/event-stream"
 # A page of a stream: with places of the usual size it fits the socket's buffer several times over.
@@ -128,10 +129,12 @@ def _blocks(found: Page, since: Position) -> bytes:
 
 
 def _block(kind: str, position: Position, data: Change | dict[str, Any]) -> bytes:
-    return f"id: {cursor(position)}\nevent: {kind}\ndata: ".encode() + msgspec.json.encode(data) + b"\n\n"
+    # Extensions are kept as their sender wrote them, line feeds between their members too.
+    lines = b"".join(b"data: %b\n" % line for line in msgspec.json.encode(data).splitlines())
+    return f"id: {cursor(position)}\nevent: {kind}\n".encode() + lines + b"\n"
 
 
 ROUTES = (
     Route("GET", "/changes", list_changes, query=Polling, replies={200: Changes}),
-    Route("GET", "/changes/stream", stream_changes, query=Streaming, replies={200: SSE}),
+    Route("GET", "/changes/stream", stream_changes, query=Streaming, replies={200: SSE}, headers=(RESUMED,)),
 )

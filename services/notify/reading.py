@@ -18,7 +18,7 @@ from services.postgres import Connection, Pool
 
 SCANNED = 10_000
 # However long the places are, a page is no longer than this and one change.
-MOST_BYTES = 4 * 1024 * 1024
+MOST_BYTES = 1024 * 1024
 CHUNK = 500
 # Another process may have followed: its bell is not ours.
 GLANCE = 1.0

@@ -25,6 +25,7 @@ from schemas.place import License
 from services import broker, cli, keyring, ledger, ledger_store, settings
 from services.bell import Bell
 from services.errors import Conflict, Fault, Misconfigured, NotFound
+from services.languages import Language
 from services.postgres import Connection, Pool
 from services.registry import app, importing, store
 from services.registry.importing import Counts, Told
@@ -254,8 +255,11 @@ async def _import(s: Settings, file: BinaryIO, request: importing.Request, conso
     _sum(counts)
 
 
+LINE: dict[Language, str] = {"fr": "ligne", "en": "line"}
+
+
 async def _report(pool: Pool, job: Job) -> None:
-    after = -1
+    after, language = -1, cli.spoken(os.environ)
     while True:
         async with pool.acquire() as conn:
             lines = await store.lines(conn, job.id, after=after, limit=1000)
@@ -263,8 +267,8 @@ async def _report(pool: Pool, job: Job) -> None:
             return
         for after, line in lines:  # noqa: B007 - the last one is where the next page starts
             for fault in msgspec.json.decode(line.faults, type=list[Fault]):
-                said = fault.what.format(**fault.args)
-                click.echo(f"line {line.line}: {line.outcome}: {fault.where}: {said}", err=True)
+                told = cli.located(fault, language)
+                click.echo(f"{LINE[language]} {line.line}: {line.outcome}: {told}", err=True)
 
 
 def _sum(counts: Counts) -> None:

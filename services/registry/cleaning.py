@@ -26,6 +26,19 @@ FRANCE = (
 )
 
 
+PLACEHOLDERS = frozenset(
+    (
+        *("-", "--", "—", "?", "/", "nc", "n.c", "n.c.", "n/c", "n/a", "na", "#n/a", "null", "none", "nan"),
+        *("néant", "neant", "non renseigné", "non renseigne", "non communiqué", "non communique"),
+    )
+)
+
+
+def is_placeholder(value: Any) -> bool:
+    """Whether a cell says in somebody's way that there is nothing to say: `n.c.`, `néant`, `-`."""
+    return isinstance(value, str) and len(value) <= 20 and value.strip().lower() in PLACEHOLDERS
+
+
 def plain(value: Any) -> str:
     """A cell as text: numbers without `.0`, lists joined, markup taken out."""
     if not isinstance(value, str):

@@ -154,7 +154,8 @@ async def _aside(file: BinaryIO, order: Order) -> AsyncGenerator[Batch]:
     finally:
         if process.returncode is None:
             process.kill()
-        await process.wait()
+        # To the end of what it said: until then its pipes stay open.
+        await process.communicate()
 
 
 async def _frame(told: asyncio.StreamReader) -> Frame:

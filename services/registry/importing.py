@@ -32,6 +32,8 @@ log = structlog.get_logger()
 SAMPLE = 50
 BRAKE_SHARE = 0.10
 BRAKE_COUNT = 5
+# Nobody reads on in a report of that many lines; the counts tell the rest.
+MOST_LINES = 100_000
 
 Mode = Literal["preview", "apply"]
 Missing = Literal["withdraw", "keep"]
@@ -257,7 +259,7 @@ class Run:
             answer = next(outcomes) if row.place is not None else None
             outcome, faults = self._outcome(row, answer)
             setattr(self.counts, outcome, getattr(self.counts, outcome) + 1)
-            if faults:
+            if faults and self.reported + len(lines) < MOST_LINES:
                 lines.append(ReportLine(row.line, outcome, msgspec.json.encode(faults)))
         async with self.pool.acquire() as conn:
             await store.add_lines(conn, self.job.id, self.reported, lines)
@@ -265,7 +267,8 @@ class Run:
 
     def _outcome(self, row: Drafted, answer: Answer | Failure | None) -> tuple[str, tuple[Fault, ...]]:
         if answer is None:
-            return "refused", row.faults
+            # What was left out of a row is often why the rest is not enough.
+            return "refused", (*self._worth_saying(row.repairs), *row.faults)
         if isinstance(answer, Failure):
             return "refused", answer.faults or (Fault("", answer.detail, answer.arguments),)
         self.counts.repaired += any(r.what not in mapping.ONCE_A_FILE for r in row.repairs)
@@ -434,6 +437,8 @@ async def _understood(pool: Pool, job: Job, request: Request, name: str | None) 
     async with spooled(pool, job) as file:
         format = reading.checked(request.format) if request.format else reading.sniff(file, name)
         found = await asyncio.to_thread(guessed, file, format, request.mapping)
+        if not found.fields:
+            raise Malformed("This list has no rows.")
         job = msgspec.structs.replace(job, format=format, mapping=msgspec.json.encode(found))
         if job.mode == "apply":
             brake(await survey(pool, job, file), request.confirm)

@@ -252,7 +252,7 @@ def _drafted(row: Row, plan: _Plan) -> Drafted:
     cells = row.cells
     for column, step in plan.steps:
         value = cells.get(column)
-        if value is not None and value != "":
+        if value is not None and value != "" and not cleaning.is_placeholder(value):
             step(value, draft, column)
     own = plan.own if cells.keys() <= plan.known else (*plan.own, *(c for c in cells if c not in plan.known))
     draft.own |= {column: cells[column] for column in own if cells.get(column) not in (None, "")}

@@ -19,11 +19,14 @@ Format = Literal["csv", "geojson", "jsonl"]
 LINE_BYTES = 1024 * 1024
 CELLS = 512
 # A GeoJSON file is read whole, as it is no list of lines; so are lists in old encodings.
-WHOLE_BYTES = 256 * 1024 * 1024
+WHOLE_BYTES = 64 * 1024 * 1024
+# Commas for each bracket of a list of places are a dozen; a file of bare numbers would fill the memory.
+COMMAS = 256
 HEAD_BYTES = 64 * 1024
 DELIMITERS = (",", ";", "\t", "|")
 TOO_FEW = "Only {count} cells for {limit} headings: the rest is read as empty."
 TOO_WIDE = "A row has {limit} cells at most, this one {count}."
+COMMA = Fault("", "The file has a comma too many before a closing bracket: it was left out.")
 RECODED = "The list is not in UTF-8: it was read as {encoding}."
 Records = Iterator[tuple[int, list[str] | Fault]]
 
@@ -131,6 +134,13 @@ def _records(table: Iterator[list[str]], source: "_Lines") -> Records:
         except csv.Error as error:
             yield line, Fault("", "This line is no CSV: {reason}.", {"reason": str(error)})
             continue
+        if source.ended:
+            # The table has asked for more in the middle of a row: all lines from here on are one cell.
+            yield (
+                line,
+                Fault("", "A quotation mark in this line is never closed: what follows it is not read."),
+            )
+            return
         yield line, values
 
 
@@ -178,6 +188,7 @@ class _Lines(Iterator[str]):
 
     def __init__(self, file: BinaryIO) -> None:
         self.line = 0
+        self.ended = False
         self.repairs: tuple[Fault, ...] = ()
         self.guarded = False
         self._file = _as_utf8(file)
@@ -188,6 +199,7 @@ class _Lines(Iterator[str]):
         while True:
             data = self._file.readline(LINE_BYTES)
             if not data:
+                self.ended = True
                 raise StopIteration
             self.line += 1
             if len(data) < LINE_BYTES or data.endswith(b"\n"):
@@ -232,11 +244,24 @@ def _as_utf8(file: BinaryIO) -> BinaryIO:
     start = file.tell()
     head = file.read(HEAD_BYTES)
     file.seek(start)
-    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return _as_utf8(io.BytesIO(_whole(file).decode("utf-16", "replace").encode("utf-8", "replace")))
+    if (encoding := _utf_16(head)) is not None:
+        return _as_utf8(io.BytesIO(_whole(file).decode(encoding, "replace").encode("utf-8", "replace")))
     if b"\r" in head and b"\n" not in head:
         return io.BytesIO(_whole(file).replace(b"\r", b"\n"))
     return file
+
+
+def _utf_16(head: bytes) -> str | None:
+    """Which UTF-16 this is: by its mark, or as every second byte of Western text is 0 there."""
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    for encoding, zeros, letters in (
+        ("utf-16-le", head[1::2], head[::2]),
+        ("utf-16-be", head[::2], head[1::2]),
+    ):
+        if 2 * zeros.count(0) > len(zeros) and 10 * letters.count(0) < len(letters):
+            return encoding
+    return None
 
 
 def _whole(file: BinaryIO) -> bytes:
@@ -263,14 +288,27 @@ def _jsonl(file: BinaryIO) -> Iterator[Row | BadRow]:
         stripped = text.strip()
         if not stripped:
             continue
-        raw = stripped.encode()
         try:
-            cells = msgspec.json.decode(raw)
+            cells, raw, repairs = _line(stripped.encode())
         except (msgspec.DecodeError, RecursionError) as error:
             yield BadRow(source.line, Fault("", "This line is no JSON: {reason}.", {"reason": str(error)}))
             continue
-        yield _object(source.line, cells, raw)
+        yield _object(source.line, cells, raw, repairs)
     yield from source.broken()
+
+
+def _line(raw: bytes) -> tuple[Any, bytes, tuple[Fault, ...]]:
+    try:
+        return msgspec.json.decode(raw), raw, ()
+    except msgspec.DecodeError:
+        mended = _without_trailing(raw.removesuffix(b","))
+        if mended == raw:
+            raise
+        return msgspec.json.decode(mended), mended, (COMMA,)
+
+
+def _without_trailing(text: bytes) -> bytes:
+    return TRAILING.sub(lambda match: match[0] if match[0] != b"," else b"", text)
 
 
 def _object(line: int, cells: Any, raw: bytes | None, repairs: tuple[Fault, ...] = ()) -> Row | BadRow:
@@ -305,6 +343,8 @@ def _geojson(file: BinaryIO) -> Iterator[Row | BadRow]:
             "A GeoJSON file may have {limit} bytes; longer lists go as CSV or JSON Lines.",
             {"limit": WHOLE_BYTES},
         )
+    if text.count(b",") > COMMAS * (text.count(b"{") + text.count(b"[") + 1):
+        raise Malformed("This file is no list of places: it has hardly any objects.")
     try:
         items, crs, repairs = _items(text)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -322,11 +362,10 @@ def _items(text: bytes) -> tuple[list[Raw], Any, tuple[Fault, ...]]:
     try:
         return *_collection(text), ()
     except msgspec.DecodeError:
-        mended = TRAILING.sub(lambda match: match[0] if match[0] != b"," else b"", text)
+        mended = _without_trailing(text)
         if mended == text:
             raise
-        fault = Fault("", "The file has a comma too many before a closing bracket: it was left out.")
-        return *_collection(mended), (fault,)
+        return *_collection(mended), (COMMA,)
 
 
 def _collection(text: bytes) -> tuple[list[Raw], Any]:

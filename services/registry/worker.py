@@ -3,6 +3,7 @@
 import asyncio
 from datetime import timedelta
 
+import msgspec
 import structlog
 from aiohttp import web
 
@@ -80,7 +81,8 @@ async def _read(app: web.Application, job: store.Job) -> None:
             raise
         log.warning("import failed", job=str(job.id), detail=failure.detail)
     else:
-        log.info("imported", job=str(job.id), source=job.source, new=counts.new, changed=counts.changed)
+        done = msgspec.structs.asdict(counts)
+        log.info("imported", job=str(job.id), source=job.source, mode=job.mode, **done)
 
 
 LOOPS: Loops = {

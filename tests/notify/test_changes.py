@@ -79,8 +79,9 @@ class Stream:
         """Kind, cursor and data of the next event, past comments."""
         while len(block := await self.block()) == 1:
             pass
-        id, kind, data = (line.partition(": ")[2] for line in block)
-        return kind, id, msgspec.json.decode(data)
+        id, kind, *data = (line.partition(": ")[2] for line in block)
+        assert all(line.startswith("data:") for line in block[2:]), block
+        return kind, id, msgspec.json.decode("\n".join(data))
 
 
 Start = Callable[..., Awaitable[Notify]]
@@ -453,3 +454,15 @@ async def test_notify_starts_before_the_log_that_it_follows(database_url: str) -
         assert (await notify.ask("/changes?since=1.7"))[0] == 503
         status, document = await notify.ask("/openapi.json")
         assert {"/changes", "/changes/stream"} <= document["paths"].keys()
+
+
+async def test_extensions_with_line_feeds_arrive_whole(log: Log, start: Start) -> None:
+    """Local fields are kept as they were written: in a stream each of their lines is a line of data."""
+    notify = await start()
+    await notify.at("1.0")
+    raw = b'{"name":"L","status":"open","address":{"postcode":"35000"},"extensions":{"x":{\r\n\n"a" :1}}}'
+    async with notify.stream("") as stream:
+        await stream.comment()
+        await log.write([log.draft(place_id(1).partition(":")[2], event.PLACE_PUT, raw)])
+        kind, id, change = await stream.event()
+        assert (kind, id, change["place"]["extensions"]) == ("change", "1.1", {"x": {"a": 1}})

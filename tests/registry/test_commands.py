@@ -299,3 +299,28 @@ async def test_a_registry_ends_when_it_is_told_to(federation: Federation) -> Non
     await registry.start()
     assert accepted
     assert {first["id"], *accepted} <= {e["subject"] for e in await registry.feed()}
+
+
+async def test_a_port_in_use_is_told_in_a_line(registry: Registry) -> None:
+    """Where something listens already, the command ends with code 2 and names the address."""
+    env = {**environ(registry.settings), PREFIX + "PORT": str(registry.port)}
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "services.registry", "serve"),
+        env={**os.environ, **env},
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, err = await asyncio.wait_for(process.communicate(), 30)
+    assert process.returncode == 2
+    assert f"127.0.0.1:{registry.port}" in err.decode().splitlines()[-1]
+    assert b"Traceback" not in err
+
+
+async def test_whoever_speaks_french_is_answered_in_french(registry: Registry, tmp_path: Path) -> None:
+    """The report of an import at a terminal is in the language of its locale."""
+    list_ = tmp_path / "l.csv"
+    list_.write_text("Nom;CP\nLieu;1500\n")
+    env = {**environ(registry.settings), "LC_ALL": "fr_FR.UTF-8"}
+    words = ["import", str(list_), "--source", "l"]
+    done = await asyncio.to_thread(CliRunner().invoke, commands.main, words, env=env)
+    assert "ligne 2" in done.output
+    assert "Le code postal 1500" in done.output

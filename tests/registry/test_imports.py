@@ -254,6 +254,45 @@ async def test_a_row_that_cannot_be_read_has_not_left(registry: Registry, id: bo
     assert counts(await registry.list_in(broken, source="l", confirm="1"))["withdrawn"] == 1
 
 
+async def test_an_open_quote_takes_nothing_away(registry: Registry) -> None:
+    """Places whose rows an open quotation mark has swallowed stay, and no place is named after their rows."""
+    text = table(rows(20)).decode().splitlines()
+    await registry.list_in("\n".join(text).encode(), source="l")
+    open_ = [*text[:17], text[17].replace("Lieu", '"Lieu'), *text[18:]]
+    done = await registry.list_in("\n".join(open_).encode(), source="l")
+    assert counts(done) == {"unchanged": 16, "refused": 1}
+    assert [line["line"] for line in done["report"] if line["outcome"] == "refused"] == [18]
+    assert len(await registry.feed()) == 20
+
+
+async def test_a_list_without_rows_is_refused(registry: Registry) -> None:
+    """A file that holds no row withdraws nothing: it is told at the door."""
+    await registry.list_in(table(rows(1)), source="l")
+    for data in (b"ID,Nom du lieu,CP\n", b"x" * 1000, b"\n\n"):
+        status, problem = await upload(registry, data, mode="apply", source="l")
+        assert (status, problem["detail"]) == (400, "This list has no rows.")
+    assert len(await registry.feed()) == 1
+
+
+async def test_why_a_row_is_refused_is_told_whole(registry: Registry) -> None:
+    """What was left out of a row is told with its refusal; placeholders are no values."""
+    data = b"nom;cp;site;horaires\nLa Cour;3500O;n.c.;NC\nLe Four;35000;n.c.;-\n"
+    done = await registry.list_in(data, source="l")
+    assert counts(done) == {"new": 1, "refused": 1}
+    refused = next(line for line in done["report"] if line["outcome"] == "refused")
+    assert any("3500O is no postcode" in remark["detail"] for remark in refused["remarks"])
+    made = next(iter((await places(registry)).values()))["place"]
+    assert not made.keys() & {"website", "opening_hours", "opening_hours_text"}
+
+
+async def test_a_report_has_an_end(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a list with countless faulty rows the counts tell all and the report the first."""
+    monkeypatch.setattr(importing, "MOST_LINES", 10)
+    done = await registry.list_in(table([{**row, "Nom du lieu": ""} for row in rows(40)]), source="l")
+    assert counts(done) == {"refused": 40}
+    assert len(done["report"]) == 10
+
+
 async def test_rows_that_never_were_places_hold_up_no_withdrawal(registry: Registry) -> None:
     """A row refused under an id that its list never had, or as a repeat of another, leaves no doubt who is gone."""
     data = rows(40)
@@ -503,7 +542,7 @@ async def test_what_is_no_list_is_refused_at_the_door(registry: Registry) -> Non
 
 
 async def test_a_compressed_upload_is_refused(registry: Registry) -> None:
-    """A gzipped list could be cut without anybody noticing: 415, whole, cut or broken; a bomb elsewhere is 413."""
+    """A gzipped list could be cut without anybody noticing: 415, whole, cut or broken; so is a bomb elsewhere."""
     headers = {"Content-Type": "text/csv", "Content-Encoding": "gzip", "Connection": "close"}
     whole = gzip.compress(table(rows(3)))
     for data in (whole, whole[:40], b"garbage"):
@@ -511,7 +550,7 @@ async def test_a_compressed_upload_is_refused(registry: Registry) -> None:
         assert (status, "compressed" in problem["detail"]) == (415, True)
     bomb = gzip.compress(b'{"name":"' + b"x" * 50_000_000 + b'"}')
     headers["Content-Type"] = "application/json"
-    assert (await registry.call("POST", "/places", data=bomb, headers=headers))[0] == 413
+    assert (await registry.call("POST", "/places", data=bomb, headers=headers))[0] == 415
 
 
 async def test_an_upload_that_is_cut_is_nothing(registry: Registry) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from nacl.signing import VerifyKey
 
-from services import ledger_http
+from services import answers, ledger_http
 from tests.conftest import Federation
 from tests.nodes import Registry, eventually
 
@@ -447,7 +447,7 @@ async def test_slow_readers_do_not_hold_a_snapshot_for_ever(
 ) -> None:
     """While as many as may read snapshots without taking them, another is 503; who writes feels nothing."""
     monkeypatch.setattr(ledger_http, "PATIENCE", 0.2)
-    monkeypatch.setattr(ledger_http, "SLOWEST", 2.0)
+    monkeypatch.setattr(answers, "SLOWEST", 2.0)
     names = [f"{n:0200}" for n in range(190)]
     row = {"status": "open", "kind": "virtual", "alternate_names": names}
     lines = (json.dumps({"name": f"Grand {n}", **row}).encode() + b"\n" for n in range(200))

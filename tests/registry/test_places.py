@@ -486,3 +486,13 @@ async def test_a_closed_place_keeps_no_name(registry: Registry) -> None:
     await registry.add(**place)
     status, problem, _ = await registry.call("POST", "/places", json={**place, "status": "open"})
     assert (status, len(problem["candidates"])) == (409, 1)
+
+
+async def test_a_long_history_is_told_whole(registry: Registry) -> None:
+    """More versions than are read at once are all there, each with what it changed."""
+    made = await registry.add()
+    for n in range(120):
+        await registry.change(made["id"], summary=f"Version {n}")
+    told = (await registry.get(f"/places/{made['id']}/history"))["versions"]
+    assert [one["version"] for one in told] == list(range(1, 122))
+    assert told[-1]["changed"] == {"summary": {"before": "Version 118", "after": "Version 119"}}

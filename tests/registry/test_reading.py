@@ -209,3 +209,33 @@ def test_a_list_in_an_old_encoding_is_no_way_around_the_limit(
     monkeypatch.setattr(reading, "WHOLE_BYTES", len(data) - 1)
     with pytest.raises(TooLarge):
         read(data)
+
+
+def test_a_quote_that_never_closes_costs_the_rest_of_a_list_and_says_so() -> None:
+    """Lines swallowed by an open quotation mark are no name of a place: the row is refused, those before go in."""
+    found = read(b'nom;ville\nA;Brest\n"B;Brest\nC;Brest\nD;Brest\n')
+    assert [(row.line, type(row)) for row in found] == [(2, Row), (3, BadRow)]
+    assert isinstance(found[1], BadRow)
+    assert "never closed" in found[1].fault.what
+    assert len(read(b'nom;ville\nA;Brest\n"B\nb";Brest')) == 2
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_utf_16_is_known_without_its_mark(encoding: str) -> None:
+    """A list in UTF-16 that does not say so comes out right, not as letters with zeros between them."""
+    text = "nom;ville\nL’Œuf à l’été;Orléans\n"
+    assert cells(text.encode(encoding)) == [{"nom": "L’Œuf à l’été", "ville": "Orléans"}]
+
+
+def test_json_lines_with_commas_are_mended() -> None:
+    """A comma behind a line, or before its last bracket, is left out and said."""
+    found = read(b'{"nom":"A, }"},\n{"nom":"B",}\n{"nom":"C"}\n,\n', "jsonl")
+    assert [row.cells["nom"] for row in found if isinstance(row, Row)] == ["A, }", "B", "C"]
+    assert [len(row.repairs) for row in found if isinstance(row, Row)] == [1, 1, 0]
+    assert isinstance(found[3], BadRow)
+
+
+def test_a_file_of_bare_numbers_is_no_list_of_places() -> None:
+    """What would take many times its size in memory is refused before it is read."""
+    with pytest.raises(Malformed):
+        read(b"[" + b"1," * 10_000 + b"1]", "geojson")

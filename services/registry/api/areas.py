@@ -17,6 +17,7 @@ from services.registry.api import records
 from services.registry.api.records import WithdrawBody
 from services.registry.context import POOL
 from services.registry.decide import Row, State, Withdraw
+from services.routes import IF_UNCHANGED
 
 MOST_BYTES = 44 * 1024
 
@@ -154,5 +155,6 @@ ROUTES = (
         body=WithdrawBody,
         replies={200: ShownArea, 412: None},
         role=Role.EDITOR,
+        headers=(IF_UNCHANGED,),
     ),
 )

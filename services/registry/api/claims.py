@@ -16,6 +16,7 @@ from services.registry.api import records
 from services.registry.api.records import WithdrawBody
 from services.registry.context import NODE, POOL
 from services.registry.decide import Row, State, Withdraw
+from services.routes import IF_UNCHANGED
 
 
 class Listing(Struct, frozen=True):
@@ -77,7 +78,7 @@ async def check(request: web.Request, claim: Claim) -> None:
         other = claim.b.partition(":")[2]
         if other not in await _places(request, other):
             faults.append(Fault("/b", "This network has no such place."))
-    if claim.verdict == "contests" and not claim.statement:
+    if claim.verdict == "contests" and not (claim.statement or "").strip():
         faults.append(
             Fault("/statement", "What is contested? A statement of 280 characters at most is needed.")
         )
@@ -150,5 +151,6 @@ ROUTES = (
         body=WithdrawBody,
         replies={200: ShownClaim, 412: None},
         role=Role.EDITOR,
+        headers=(IF_UNCHANGED,),
     ),
 )

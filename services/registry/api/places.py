@@ -1,6 +1,6 @@
 """`/places`: what this network says of its places."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
@@ -12,22 +12,27 @@ from schemas import event
 from schemas.event import Event
 from schemas.place import Place, Status
 from services import http, ledger, ledger_store
+from services.answers import Reader
 from services.canonical import fold
 from services.errors import Fault, Invalid, NotFound
 from services.http import Role, Route
 from services.ledger_store import Written
 from services.places import Checked, check
+from services.postgres import Pool
 from services.registry import decide, rendering, store
 from services.registry.api import records
 from services.registry.api.records import Warned, WithdrawBody
 from services.registry.context import NODE, POOL, SETTINGS
 from services.registry.decide import Change, Open, Put, Reopen, Row, Withdraw
 from services.registry.exporting import stored_place
+from services.routes import IF_MATCH, IF_MATCH_OR_NEW, IF_NEW, ONCE
 
 MERGE_PATCH = "application/merge-patch+json"
 GEOJSON = "application/geo+json"
 NDJSON = "application/x-ndjson"
 CSV = "text/csv"
+# Versions of a place that are read together.
+AT_ONCE = 50
 
 
 class Opening(Struct, frozen=True):
@@ -243,21 +248,38 @@ async def reopen_place(request: web.Request) -> web.Response:
     return said(request, answer.row)
 
 
-async def show_history(request: web.Request) -> web.Response:
+async def show_history(request: web.Request) -> web.StreamResponse:
     """Every version of a place, with what changed and by what role."""
-    id = records.own_id(request)
-    async with request.app[POOL].acquire() as conn:
-        written = await ledger_store.written(conn, records.full_id(request, id))
-    if not written or written[0].type != event.PLACE_PUT:
+    id = records.full_id(request, records.own_id(request))
+    versions = _versions(request.app[POOL], id)
+    first = await anext(versions, None)
+    if first is None or first.type != event.PLACE_PUT:
         raise NotFound("This network has no such place.")
-    versions: list[Version] = []
+    response = web.StreamResponse(headers={"Content-Type": "application/json"})
+    await response.prepare(request)
+    reader = Reader(response)
+    await reader.tell(b'{"id":%b,"versions":[%b' % (msgspec.json.encode(id), msgspec.json.encode(first)))
+    async for version in versions:
+        await reader.tell(b"," + msgspec.json.encode(version))
+    await reader.tell(b"]}")
+    await response.write_eof()
+    return response
+
+
+async def _versions(pool: Pool, id: str) -> AsyncIterator[Version]:
+    """The versions of a place, some at a time: a slow reader holds up no connection to the database."""
     before: Mapping[str, Raw] = {}
-    for one in written:
-        data = msgspec.json.decode(one.raw, type=Event).data
-        after = {} if one.type == event.PLACE_WITHDRAW else decide.members(bytes(data))
-        versions.append(_version(one, before, after))
-        before = after
-    return http.reply(History(id=records.full_id(request, id), versions=versions))
+    last = 0
+    while True:
+        async with pool.acquire() as conn:
+            some = await ledger_store.written(conn, id, after=last, limit=AT_ONCE)
+        for one in some:
+            data = msgspec.json.decode(one.raw, type=Event).data
+            after = {} if one.type == event.PLACE_WITHDRAW else decide.members(bytes(data))
+            yield _version(one, before, after)
+            before, last = after, one.version
+        if len(some) < AT_ONCE:
+            return
 
 
 NULL = Raw(b"null")
@@ -342,6 +364,7 @@ ROUTES = (
         body=Place,
         replies={201: WrittenPlace, 409: None},
         role=Role.EDITOR,
+        headers=(ONCE,),
     ),
     Route("GET", "/places/{id}", show_place, replies={200: ShownPlace, 410: None}),
     Route(
@@ -351,6 +374,7 @@ ROUTES = (
         body=Place,
         replies={**REPLIES, 201: WrittenPlace, 412: None, 428: None},
         role=Role.EDITOR,
+        headers=(IF_MATCH_OR_NEW, IF_NEW),
     ),
     Route(
         "PATCH",
@@ -360,6 +384,7 @@ ROUTES = (
         body_type=MERGE_PATCH,
         replies={**REPLIES, 412: None, 428: None},
         role=Role.EDITOR,
+        headers=(IF_MATCH,),
     ),
     Route(
         "DELETE",
@@ -368,6 +393,7 @@ ROUTES = (
         body=WithdrawBody,
         replies={**REPLIES, 412: None, 428: None},
         role=Role.EDITOR,
+        headers=(IF_MATCH,),
     ),
     Route("POST", "/places/{id}/reopen", reopen_place, replies=REPLIES, role=Role.EDITOR),
     Route("GET", "/places/{id}/history", show_history, replies={200: History}),
