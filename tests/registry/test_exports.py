@@ -150,6 +150,9 @@ async def test_an_export_is_resumed_and_revalidated(registry: Registry) -> None:
     )
     assert (status, first + second, part["ETag"]) == (206, whole, tag)
     assert (await exported(registry, "ndjson", Range=f"bytes={len(whole)}-"))[0] == 416
+    for strange in ("items=0-5", "bytes=0-4,10-14", "bytes=x"):
+        status, all_of_it, _ = await exported(registry, "ndjson", Range=strange)
+        assert (status, all_of_it) == (200, whole)
     assert (await exported(registry, "ndjson", **{"If-None-Match": tag}))[:2] == (304, b"")
     await registry.add()
     status, now, headers = await exported(registry, "ndjson", **{"If-None-Match": tag})

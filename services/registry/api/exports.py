@@ -1,5 +1,7 @@
 """`/exports`: the whole store as files."""
 
+import re
+
 from aiohttp import hdrs, web
 from aiohttp.abc import AbstractStreamWriter
 
@@ -7,6 +9,8 @@ from services.errors import NotFound
 from services.http import Route
 from services.registry.context import EXPORTS, POOL
 from services.registry.exporting import KINDS
+
+ONE_RANGE = re.compile(r"bytes=([0-9]+-[0-9]*|-[0-9]+)")
 
 
 class _File(web.FileResponse):
@@ -18,7 +22,10 @@ class _File(web.FileResponse):
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         begun = request.headers.get(hdrs.IF_RANGE)
         found = self._path.stat()
-        if begun is not None and begun != f'"{found.st_mtime_ns:x}-{found.st_size:x}"':
+        other = begun is not None and begun != f'"{found.st_mtime_ns:x}-{found.st_size:x}"'
+        # What is no single range of bytes is answered as if nothing had been said of ranges (RFC 9110).
+        asked = request.headers.get(hdrs.RANGE)
+        if other or (asked is not None and not ONE_RANGE.fullmatch(asked)):
             kept = {k: v for k, v in request.headers.items() if k not in (hdrs.RANGE, hdrs.IF_RANGE)}
             request = request.clone(headers=kept)
         return await super().prepare(request)
