@@ -2,6 +2,7 @@
 
 import hashlib
 import mimetypes
+import re
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,6 +17,7 @@ from services.routes import Route
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+    from markupsafe import Markup
 
 WEB = Path(__file__).parent.parent / "web"
 COOKIE = "maillage_language"
@@ -82,6 +84,13 @@ def wanted(request: web.Request) -> bool:
     return html >= 0 and (json < 0 or html < json)
 
 
+def coded(text: str) -> "Markup":
+    """A text whose `backticks` mark code, as a page shows it."""
+    from markupsafe import Markup, escape
+
+    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped first
+
+
 @cache
 def _environment(language: Language) -> "Environment":
     # Here, as a node whose pages nobody opens does not need the memory.
@@ -96,6 +105,7 @@ def _environment(language: Language) -> "Environment":
         lstrip_blocks=True,
     )
     environment.globals["static"] = address
+    environment.filters["coded"] = coded
     translations = catalogue(language)
     environment.install_gettext_callables(  # type: ignore[attr-defined]
         translations.gettext, translations.ngettext, newstyle=True

@@ -7,6 +7,7 @@ import pytest
 from aiohttp import web
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
+from services import pages
 from services.http import application, listening
 
 
@@ -81,3 +82,10 @@ async def test_only_static_files_are_served(client: aiohttp.ClientSession, name:
     """No path leads out of the folder of static files."""
     async with client.get(aiohttp.client.URL(f"/static/{name}", encoded=True)) as response:
         assert response.status == 404
+
+
+def test_code_in_texts_is_marked_and_nothing_else_is() -> None:
+    """Backticks become code; whatever else a text holds stays text."""
+    assert pages.coded("by `Accept` & <b>`x<y`</b>") == (
+        "by <code>Accept</code> &amp; &lt;b&gt;<code>x&lt;y</code>&lt;/b&gt;"
+    )
