@@ -310,7 +310,7 @@ class Follower:
             if messages is None:
                 return
             size = self.here.tree.size
-            new = [m for m in messages if m.seq > size]
+            new = _first_of_each(messages, size)
             if [m.seq for m in new] != list(range(size + 1, size + 1 + len(new))):
                 return
             if new and not await self._believed([m.text for m in new], self.whose):
@@ -508,6 +508,15 @@ async def whole(response: aiohttp.ClientResponse, most: int) -> bytes:
         if len(body) > most:
             raise Untrue("The answer is larger than any page may be.")
     return bytes(body)
+
+
+def _first_of_each(messages: Sequence[Message], size: int) -> list[Message]:
+    """Messages beyond a position, without those that repeat what came before them."""
+    new: list[Message] = []
+    for message in messages:
+        if message.seq > size + len(new):
+            new.append(message)
+    return new
 
 
 class _Sequence(Struct):

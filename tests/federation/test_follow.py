@@ -291,3 +291,15 @@ async def test_a_full_inbox_rings(monkeypatch: pytest.MonkeyPatch) -> None:
         inbox.put(message(8))
         taken = await inbox.take(1)
         assert [m.seq for m in taken or ()] == [8]
+
+
+def test_a_message_that_comes_twice_at_once_is_one() -> None:
+    """Repeats within one batch are dropped like those that come later: they are no gap, and no doorbell."""
+
+    def left(*numbers: int) -> list[int]:
+        text = SignedText(raw="x", kid="k", sig="s")
+        return [m.seq for m in follow._first_of_each([follow.Message(n, text) for n in numbers], 20)]
+
+    assert left(19, 21, 21, 20, 22, 21, 22) == [21, 22]
+    assert left(21, 23, 22) == [21, 23]
+    assert left(20, 3) == []
