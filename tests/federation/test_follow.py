@@ -85,6 +85,8 @@ async def test_a_lost_message_rings_for_the_feed(federation: Federation, vhost: 
         await it.publish(it.node.say())
         await it.stands(len(it.node.lines))
         assert (await it.came("feed"), await it.came("amqp")) == (by_feed + 2, by_amqp)
+        # A gap is nobody's lie: nothing was refused.
+        assert await it.sync.metric("maillage_follow_refused_total") == 0
 
 
 async def test_repeats_and_replays_are_dropped(federation: Federation, vhost: Vhost) -> None:
