@@ -6,7 +6,6 @@ the feed whenever the inbox cannot be the whole story.
 
 import asyncio
 import tempfile
-from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -29,11 +28,11 @@ from services.bell import Bell
 from services.errors import Forked, Untrue
 from services.follow_store import Source
 from services.identity import Identity
+from services.inbox import Inbox, Message, unrepeated
 from services.postgres import Connection, Pool
 from services.proofs import Followed, Heard, Position, State
 from services.run import calm, keep
 
-BATCH = 500
 SHORTEST_WAIT, LONGEST_WAIT = 0.9, 25.0
 CONFLICT = 409
 ANSWER = aiohttp.ClientTimeout(total=LONGEST_WAIT + 30, sock_connect=10, sock_read=LONGEST_WAIT + 10)
@@ -44,8 +43,6 @@ MOST_LINE = 1024 * 1024
 MOST_DESCRIPTORS = 16 * 1024 * 1024
 MOST_SNAPSHOT = 4 * 1024**3
 MOST_MESSAGE = 320 * 1024
-# Messages, and bytes of them, that wait to be applied.
-INBOX, INBOX_BYTES = 2000, 8 * 1024 * 1024
 # However many nodes are followed, their events are written by so few at a time: the others may use the pool.
 # Whole snapshots take long: they have turns of their own, and hold up nobody's events.
 WRITERS, SNAPSHOTS = 4, 2
@@ -107,62 +104,6 @@ class Context(Struct, frozen=True):
         """A transaction in which events are stored, when it is our turn."""
         async with turns, self.pool.acquire() as conn, conn.transaction():
             yield conn
-
-
-class Message(Struct, frozen=True):
-    """What RabbitMQ brought, not yet believed."""
-
-    seq: int
-    text: SignedText
-
-
-class Inbox:
-    """What RabbitMQ brings, bounded. A ring of its doorbell means: look at the feed."""
-
-    def __init__(self) -> None:
-        self.listening = False
-        self._messages: deque[Message] = deque()
-        self._bytes = 0
-        self._rung = False
-        self._something = asyncio.Event()
-
-    def put(self, message: Message) -> None:
-        """Take a message; where there is no room it is dropped, which is a ring: no other may follow it."""
-        size = len(message.text.raw)
-        if len(self._messages) >= INBOX or self._bytes + size > INBOX_BYTES:
-            self.ring()
-            return
-        self._messages.append(message)
-        self._bytes += size
-        self._something.set()
-
-    def ring(self) -> None:
-        """Have the feed looked at, which tells all that these messages could."""
-        self._messages.clear()
-        self._bytes = 0
-        self._rung = True
-        self._something.set()
-
-    async def take(self, seconds: float) -> list[Message] | None:
-        """What came, in order; None after a ring, or when nothing came for so long."""
-        try:
-            # Not wait_for: in Python 3.11 it forgets a cancellation that comes with a message.
-            async with asyncio.timeout(seconds):
-                await self._something.wait()
-        except TimeoutError:
-            return None
-        if self._rung:
-            self._rung = False
-            self._settle()
-            return None
-        batch = [self._messages.popleft() for _ in range(min(BATCH, len(self._messages)))]
-        self._bytes -= sum(len(message.text.raw) for message in batch)
-        self._settle()
-        return batch
-
-    def _settle(self) -> None:
-        if not self._messages:
-            self._something.clear()
 
 
 class Follower:
@@ -310,7 +251,7 @@ class Follower:
             if messages is None:
                 return
             size = self.here.tree.size
-            new = _first_of_each(messages, size)
+            new = unrepeated(messages, size)
             if [m.seq for m in new] != list(range(size + 1, size + 1 + len(new))):
                 return
             if new and not await self._believed([m.text for m in new], self.whose):
@@ -508,15 +449,6 @@ async def whole(response: aiohttp.ClientResponse, most: int) -> bytes:
         if len(body) > most:
             raise Untrue("The answer is larger than any page may be.")
     return bytes(body)
-
-
-def _first_of_each(messages: Sequence[Message], size: int) -> list[Message]:
-    """Messages beyond a position, without those that repeat what came before them."""
-    new: list[Message] = []
-    for message in messages:
-        if message.seq > size + len(new):
-            new.append(message)
-    return new
 
 
 class _Sequence(Struct):

@@ -144,7 +144,7 @@ async def append(
     # One statement, as each costs a round trip in which all other batches wait; many rows go faster by COPY.
     latest = {e.record: e for e in entries}
     if len(entries) >= COPY_FROM:
-        await conn.copy_records_to_table("ledger_event", records=map(_row, entries), columns=EVENT)
+        await conn.copy_records_to_table("ledger_event", records=map(structs.astuple, entries), columns=EVENT)
         entries = ()
         new = [e for e in latest.values() if e.version == 1]
         rows = [(e.record, buckets[e.record], e.seq, e.version, e.leaf) for e in new]
@@ -167,19 +167,7 @@ async def append(
                VALUES ($19, $20, $21, $22, $23, $24, $25)
            )
            UPDATE ledger_head SET size = $26, n = $27, peaks = $28, full_size = $29, signed_at = $30""",
-        [e.seq for e in entries],
-        [e.epoch for e in entries],
-        [e.record for e in entries],
-        [e.version for e in entries],
-        [e.type for e in entries],
-        [e.time for e in entries],
-        [e.raw for e in entries],
-        [e.kid for e in entries],
-        [e.sig for e in entries],
-        [e.leaf for e in entries],
-        [e.routing for e in entries],
-        [e.also for e in entries],
-        [e.author for e in entries],
+        *([getattr(e, column) for e in entries] for column in EVENT),
         list(latest),
         [buckets[record] for record in latest],
         [e.seq for e in latest.values()],
@@ -190,26 +178,8 @@ async def append(
     )
 
 
-EVENT = (
-    "seq",
-    "epoch",
-    "record",
-    "version",
-    "type",
-    "time",
-    "raw",
-    "kid",
-    "sig",
-    "leaf",
-    "routing",
-    "also",
-    "author",
-)
+EVENT = Entry.__struct_fields__
 RECORD = ("record", "bucket", "seq", "version", "leaf")
-
-
-def _row(e: Entry) -> tuple[object, ...]:
-    return tuple(getattr(e, column) for column in EVENT)
 
 
 def _moved(head: Head) -> tuple[object, ...]:

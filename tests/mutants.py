@@ -102,7 +102,7 @@ MUTANTS = (
     ),
     Mutant(
         "full inbox",
-        "services/follow.py",
+        "services/inbox.py",
         "            self.ring()\n            return\n        self._messages.append(message)",
         "            return\n        self._messages.append(message)",
         "tests/federation/test_follow.py::test_a_full_inbox_rings",

@@ -16,7 +16,7 @@ from msgspec import structs
 
 from demo.rabbitmq import Vhost
 from schemas.event import SignedText
-from services import broker, follow, signing
+from services import broker, inbox, signing
 from services.sync import app
 from tests.conftest import Federation
 from tests.engines import Broker
@@ -275,23 +275,23 @@ async def test_a_frozen_broker_holds_up_no_end(federation: Federation, private_r
 async def test_a_full_inbox_rings(monkeypatch: pytest.MonkeyPatch) -> None:
     """A message for which there is no room is not forgotten: the feed is looked at, though no other follows it."""
 
-    def message(seq: int, size: int = 10) -> follow.Message:
-        return follow.Message(seq=seq, text=SignedText(raw="x" * size, kid="k", sig="s"))
+    def message(seq: int, size: int = 10) -> inbox.Message:
+        return inbox.Message(seq=seq, text=SignedText(raw="x" * size, kid="k", sig="s"))
 
-    monkeypatch.setattr(follow, "INBOX", 3)
-    monkeypatch.setattr(follow, "INBOX_BYTES", 1000)
-    inbox = follow.Inbox()
+    monkeypatch.setattr(inbox, "MOST", 3)
+    monkeypatch.setattr(inbox, "MOST_BYTES", 1000)
+    box = inbox.Inbox()
     for seq in (1, 2, 3):
-        inbox.put(message(seq))
-    taken = await inbox.take(1)
+        box.put(message(seq))
+    taken = await box.take(1)
     assert [m.seq for m in taken or ()] == [1, 2, 3]
     for too_many in ([message(seq) for seq in (4, 5, 6, 7)], [message(4, 600), message(5, 600)]):
         for each in too_many:
-            inbox.put(each)
-        assert await inbox.take(1) is None
-        assert await inbox.take(0.01) is None
-        inbox.put(message(8))
-        taken = await inbox.take(1)
+            box.put(each)
+        assert await box.take(1) is None
+        assert await box.take(0.01) is None
+        box.put(message(8))
+        taken = await box.take(1)
         assert [m.seq for m in taken or ()] == [8]
 
 
@@ -300,7 +300,7 @@ def test_a_message_that_comes_twice_at_once_is_one() -> None:
 
     def left(*numbers: int) -> list[int]:
         text = SignedText(raw="x", kid="k", sig="s")
-        return [m.seq for m in follow._first_of_each([follow.Message(n, text) for n in numbers], 20)]
+        return [m.seq for m in inbox.unrepeated([inbox.Message(n, text) for n in numbers], 20)]
 
     assert left(19, 21, 21, 20, 22, 21, 22) == [21, 22]
     assert left(21, 23, 22) == [21, 23]
