@@ -8,6 +8,7 @@ import json
 import re
 import socket
 from collections.abc import Iterator
+from contextlib import ExitStack
 from time import monotonic
 from typing import Any
 
@@ -447,7 +448,7 @@ async def test_slow_readers_do_not_hold_a_snapshot_for_ever(
 ) -> None:
     """While as many as may read snapshots without taking them, another is 503; who writes feels nothing."""
     monkeypatch.setattr(ledger_http, "PATIENCE", 0.2)
-    monkeypatch.setattr(answers, "SLOWEST", 2.0)
+    monkeypatch.setattr(answers, "SLOWEST", 8.0)
     names = [f"{n:0200}" for n in range(190)]
     row = {"status": "open", "kind": "virtual", "alternate_names": names}
     lines = (json.dumps({"name": f"Grand {n}", **row}).encode() + b"\n" for n in range(200))
@@ -463,28 +464,25 @@ async def test_slow_readers_do_not_hold_a_snapshot_for_ever(
         return (await registry.call("GET", f"/imports/{job['id']}"))[1]["state"] == "done"
 
     await eventually(done)
-    readers = []
-    for _ in range(2):
-        sock = socket.socket()
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        await asyncio.to_thread(sock.connect, ("127.0.0.1", registry.port))
-        sock.send(b"GET /snapshot HTTP/1.1\r\nHost: x\r\n\r\n")
-        readers.append(sock)
+    with ExitStack() as unread:
+        for _ in range(2):
+            sock = unread.enter_context(socket.socket())
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            await asyncio.to_thread(sock.connect, ("127.0.0.1", registry.port))
+            sock.send(b"GET /snapshot HTTP/1.1\r\nHost: x\r\n\r\n")
 
-    async def refused() -> bool:
-        status, _, headers = await registry.call("GET", "/snapshot", token=None)
-        assert status == 200 or headers["Retry-After"] == "30"
-        return status == 503
+        async def refused() -> bool:
+            status, _, headers = await registry.call("GET", "/snapshot", token=None)
+            assert status == 200 or headers["Retry-After"] == "30"
+            return status == 503
 
-    await eventually(refused, 2)
-    await registry.add()
+        await eventually(refused, 8)
+        await registry.add()
 
-    async def served() -> bool:
-        return (await registry.call("GET", "/snapshot", token=None))[0] == 200
+        async def served() -> bool:
+            return (await registry.call("GET", "/snapshot", token=None))[0] == 200
 
-    await eventually(served, 10)
-    for sock in readers:
-        sock.close()
+        await eventually(served, 40)
 
 
 async def test_a_cursor_that_means_nothing_is_told(registry: Registry) -> None:
