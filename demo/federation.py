@@ -317,7 +317,7 @@ class Federation:
             await wait_until(shown, CATCH_UP_S, "syncs")
 
 
-KEY = ("key", "init", "--if-missing", "--root-key")
+KEY = ("key", "init", "--if-missing", "--no-sheet", "--root-key")
 TOKEN = ("token", "add", "--role", "admin", "--name", "demo")
 
 

@@ -51,7 +51,7 @@ def secrets() -> None:
 
 def registry() -> None:
     """Make the registry's identity at first start, its root key in the file `ROOT_KEY`, then serve."""
-    words = ["key", "init", "--if-missing", "--root-key", os.environ["ROOT_KEY"]]
+    words = ["key", "init", "--if-missing", "--no-sheet", "--root-key", os.environ["ROOT_KEY"]]
     subprocess.run([sys.executable, "-m", "services.registry", *words], env=resolved(os.environ), check=True)
     become("registry", "serve")
 

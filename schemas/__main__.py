@@ -18,6 +18,7 @@ PUBLISHED: tuple[type[Any], ...] = (
     node.Signed,
     event.Event,
     event.Withdrawal,
+    event.Erasure,
     event.Checkpoint,
     event.Line,
     event.SnapshotHead,

@@ -28,7 +28,7 @@ REGISTRY_EMITS = (
     AREA_WITHDRAW,
     RECORD_ERASE,
 )
-SYNC_EMITS = (VIEW_PUT, VIEW_REMOVE)
+SYNC_EMITS = (VIEW_PUT, VIEW_REMOVE, RECORD_ERASE)
 
 # How many bytes an event may have: of a registry, and of a view.
 MAX_EVENT = 48 * 1024
@@ -61,6 +61,12 @@ class Withdrawal(Struct, frozen=True, omit_defaults=True):
 
     reason: str = "other"
     successor: RecordId | None = None
+
+
+class Erasure(Struct, frozen=True):
+    """Data of `record.erase`: the leaves of earlier events of its record, whose bytes are to be forgotten."""
+
+    leaves: tuple[Hex256, ...]
 
 
 class Checkpoint(Struct, frozen=True):

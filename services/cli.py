@@ -68,7 +68,12 @@ def located(fault: Fault, language: Language) -> str:
     return f"{fault.where}: {what}" if fault.where else what
 
 
-def commands(service: str, promise: str | None, serve: Callable[[], Coroutine[Any, Any, None]]) -> Commands:
+def commands(
+    service: str,
+    promise: str | None,
+    serve: Callable[[], Coroutine[Any, Any, None]],
+    *more: click.Command,
+) -> Commands:
     """The commands of a service, beginning with `serve`; `promise` is the docstring of its package."""
     group = Commands(name=f"python -m services.{service}", help=promise, no_args_is_help=True)
     group = click.version_option(release(), prog_name=f"maillage {service}")(group)
@@ -80,4 +85,6 @@ def commands(service: str, promise: str | None, serve: Callable[[], Coroutine[An
         logs.configure(service, log_level, pretty=sys.stderr.isatty())
         run.main(serve)
 
+    for command in more:
+        group.add_command(command)
     return group

@@ -28,6 +28,23 @@ class Identity(msgspec.Struct, frozen=True):
     heads: tuple[str, ...]
     keys: dict[str, SigningKey]
 
+    @property
+    def epoch(self) -> int:
+        """The epoch in which the node writes now."""
+        return self.descriptor.epochs[-1].epoch
+
+    def epoch_of(self, seq: int) -> int:
+        """The epoch in which the event with this number in the present chain was written."""
+        return next((e.epoch for e in reversed(self.descriptor.epochs) if base_of(e) < seq), 1)
+
+    def newer(self, epoch: int) -> tuple[Epoch, ...]:
+        """The epochs that were opened after this one."""
+        return tuple(e for e in self.descriptor.epochs if e.epoch > epoch)
+
+    def last_of(self, epoch: int) -> int | None:
+        """The last number that an epoch gave and that is still in the chain; None for the present epoch."""
+        return min(map(base_of, self.newer(epoch)), default=None)
+
 
 class About(msgspec.Struct, frozen=True):
     """What an operator says of her node when it is born."""
@@ -42,14 +59,21 @@ class About(msgspec.Struct, frozen=True):
     emits: tuple[str, ...]
 
 
+def base_of(epoch: Epoch) -> int:
+    """How many events an epoch found."""
+    return epoch.base.size if epoch.base else 0
+
+
 def cursor(text: str) -> tuple[int, int]:
     """The (epoch, seq) of a cursor text that has already been checked."""
     epoch, _, seq = text.partition(".")
     return int(epoch), int(seq)
 
 
-def genesis(about: About, *, root: Signer, online: Signer, created: str) -> Signed:
-    """The first descriptor of a node, signed by its own root key. Its hash is the node's identity."""
+def genesis(
+    about: About, *, roots: Sequence[Signer], online: Signer, created: str, threshold: int = 1
+) -> Signed:
+    """The first descriptor of a node, signed by its own root keys. Its hash is the node's identity."""
     descriptor = Descriptor(
         v=1,
         version=1,
@@ -61,15 +85,15 @@ def genesis(about: About, *, root: Signer, online: Signer, created: str) -> Sign
         contact=about.contact,
         url=about.url,
         amqp=about.amqp,
-        root_keys=(signing.text(root.public),),
-        threshold=1,
+        root_keys=tuple(signing.text(root.public) for root in roots),
+        threshold=threshold,
         signing_keys=(SigningKey(kid=online.kid, key=signing.text(online.public), start="1.0", end=None),),
         epochs=(Epoch(epoch=1, base=None, reason="genesis"),),
         heartbeat_s=about.heartbeat_s,
         emits=about.emits,
         peers=(),
     )
-    return signed(msgspec.json.encode(descriptor), [root])
+    return signed(msgspec.json.encode(descriptor), roots)
 
 
 def signed(raw: bytes, roots: Iterable[Signer]) -> Signed:
@@ -82,7 +106,8 @@ def signed(raw: bytes, roots: Iterable[Signer]) -> Signed:
     )
 
 
-def _read(one: Signed) -> Descriptor:
+def read(one: Signed) -> Descriptor:
+    """What a descriptor says, by whoever it is signed; Untrue where it cannot be."""
     if len(one.raw) > MAX_BYTES:
         raise Untrue("The descriptor is larger than {limit} bytes.", {"limit": MAX_BYTES})
     found = foreign.decoded(one.raw, Descriptor)
@@ -91,6 +116,12 @@ def _read(one: Signed) -> Descriptor:
     for key in found.signing_keys:
         if signing.kid(foreign.unpacked(key.key)) != key.kid:
             raise Untrue("Key {kid} does not bear its own name.", {"kid": key.kid})
+    # Only the first one began with nothing.
+    told = [(e.epoch, e.base is None) for e in found.epochs]
+    if not told or told != [(n, n == 1) for n in range(1, len(told) + 1)]:
+        raise Untrue(
+            "The epochs of descriptor {version} do not follow each other.", {"version": found.version}
+        )
     return found
 
 
@@ -101,7 +132,7 @@ def _keys(descriptor: Descriptor) -> dict[str, SigningKey]:
     return keys
 
 
-def _signatures(one: Signed, keys: Sequence[str]) -> int:
+def signatures(one: Signed, keys: Sequence[str]) -> int:
     """How many of these root keys signed this descriptor."""
     publics = {signing.kid(signing.data(k)): signing.data(k) for k in keys}
     raw = one.raw.encode()
@@ -122,12 +153,14 @@ def verified(chain: Sequence[Signed]) -> Identity:
         raise Untrue("The node serves more than {most} descriptors.", {"most": MOST_VERSIONS})
     heads: list[str] = []
     before: Descriptor | None = None
-    first = _read(chain[0])
+    first = read(chain[0])
     for place, one in enumerate(chain, start=1):
-        now = _read(one)
+        now = read(one)
         authority = before or now
         fits = now.version == place and now.prev == (heads[-1] if heads else None)
-        if not fits or _signatures(one, authority.root_keys) < authority.threshold:
+        # What an epoch began with is said once and for ever.
+        fits = fits and now.epochs[: len(authority.epochs)] == authority.epochs
+        if not fits or signatures(one, authority.root_keys) < authority.threshold:
             raise Untrue("Descriptor {version} does not follow from the one before.", {"version": place})
         heads.append(sha256(one.raw.encode()).hexdigest())
         before = now

@@ -1,12 +1,14 @@
 """Private keys on disk: one file a key, readable by the owner only."""
 
 import os
+from base64 import b32decode, b32encode
+from hashlib import sha256
 from pathlib import Path
 
 import msgspec
 
 from services import signing
-from services.errors import Misconfigured
+from services.errors import Invalid, Misconfigured
 from services.signing import Signer
 
 
@@ -20,7 +22,11 @@ class KeyFile(msgspec.Struct, frozen=True):
 
 def make(path: Path) -> Signer:
     """A new key, written to a file that must not exist yet."""
-    made = signing.signer(os.urandom(32))
+    return write(path, signing.signer(os.urandom(32)))
+
+
+def write(path: Path, made: Signer) -> Signer:
+    """Write a key to a file that must not exist yet."""
     content = KeyFile(kid=made.kid, key=signing.text(made.public), seed=signing.text(bytes(made.key)))
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     try:
@@ -48,6 +54,29 @@ def load(path: Path) -> Signer:
     return found
 
 
+def spelled(key: Signer) -> str:
+    """The secret seed as it is written on paper: 13 groups of base32 and one that tells mistakes."""
+    seed = bytes(key.key)
+    text = b32encode(seed).decode().rstrip("=")
+    return " ".join((*(text[i : i + 4] for i in range(0, len(text), 4)), _check(seed)))
+
+
+def read_aloud(text: str) -> Signer:
+    """The key that somebody typed from paper; Invalid where a letter is wrong."""
+    groups = "".join(text.upper().replace("0", "O").replace("1", "I").replace("8", "B").split())
+    try:
+        seed = b32decode(groups[:52] + "====")
+    except ValueError:
+        seed = b""
+    if len(seed) != 32 or groups[52:] != _check(seed):
+        raise Invalid("This is not a key: 13 groups of four letters or digits and a last one were expected.")
+    return signing.signer(seed)
+
+
+def _check(seed: bytes) -> str:
+    return b32encode(sha256(seed).digest()).decode()[:4]
+
+
 def _flush(folder: Path) -> None:
     """A key that the database names must be in its folder after a power cut."""
     handle = os.open(folder, os.O_RDONLY)
@@ -72,6 +101,10 @@ class Keyring:
         fresh.rename(self.folder / f"{made.kid}.key")
         _flush(self.folder)
         return made
+
+    def holds(self, kid: str) -> bool:
+        """Whether the folder has this key."""
+        return kid in self._signers or (self.folder / f"{kid}.key").is_file()
 
     def signer(self, kid: str) -> Signer:
         """The online key with this short name."""

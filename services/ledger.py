@@ -10,9 +10,9 @@ import msgspec
 from msgspec import Raw, Struct
 
 from schemas.event import MAX_EVENT, MAX_VIEW_EVENT, Checkpoint, Event, Line, SignedText, SnapshotHead
-from schemas.node import Signature, Signed
+from schemas.node import Descriptor, Signature, Signed
 from services import identity, ledger_store, merkle, signing
-from services.errors import Conflict, Invalid, Malformed, Misconfigured
+from services.errors import Conflict, Gone, Invalid, Malformed, Misconfigured, Unavailable
 from services.identity import About
 from services.keyring import Keyring
 from services.ledger_store import Entry, Head, Kept
@@ -161,12 +161,14 @@ def checkpoint(head: Head, pen: Pen, state: tuple[bytes, int] | None = None) -> 
     return msgspec.structs.replace(head, n=n, signed_at=now, full_size=full_size), kept
 
 
-async def found(conn: Connection, about: About, *, root: Signer, online: Signer, pen: Pen) -> str:
+async def found(
+    conn: Connection, about: About, *, roots: Sequence[Signer], online: Signer, pen: Pen, threshold: int = 1
+) -> str:
     """Make this database the log of a new node; its id. Conflict when it has one already."""
     if await ledger_store.head(conn) is not None:
         raise Conflict("This database belongs to a node already.")
     now = pen.now()
-    first = identity.genesis(about, root=root, online=online, created=stamp(now))
+    first = identity.genesis(about, roots=roots, online=online, created=stamp(now), threshold=threshold)
     whole = identity.verified([first])
     head = Head(
         node=whole.node,
@@ -224,6 +226,7 @@ async def append(
 
     `versions` are the present versions of the records, where the caller has them loaded under the same lock.
     """
+    writable(head)
     entries: list[Entry] = []
     known = dict(versions) if versions is not None else await _versions(conn, drafts)
     for start in range(0, len(drafts), BATCH):
@@ -235,12 +238,39 @@ async def append(
     return head, entries
 
 
+def writable(head: Head) -> None:
+    """Unavailable while the log must not grow, with the one command that lets it."""
+    if head.hold is not None:
+        detail, command = HOLDS[head.hold]
+        extra = {"code": "on-hold", "reason": head.hold, "command": command}
+        raise Unavailable(detail, {"command": command}, extra=extra)
+
+
+EPOCH_COMMAND = "python -m services.registry key epoch --root-key FILE"
+# Why a log must not grow, and what lets it.
+HOLDS = {
+    "restored": (
+        "This log was restored and may have been longer: what follows needs a new epoch. Run: {command}",
+        EPOCH_COMMAND,
+    ),
+    "contradicted": (
+        "A witness holds other events of this log: what follows needs a new epoch. Run: {command}",
+        EPOCH_COMMAND,
+    ),
+    "moved": (
+        "This node has moved to another machine. If it has not, run: {command}",
+        "python -m services.registry export-node --undo",
+    ),
+}
+
+
 async def _versions(conn: Connection, drafts: Sequence[Draft]) -> dict[str, int]:
     return await ledger_store.versions(conn, [d.record for d in drafts])
 
 
 async def complete(conn: Connection, head: Head, pen: Pen) -> tuple[Head, Kept]:
     """Sign a full checkpoint at a locked head: log root and state root of the same moment."""
+    writable(head)
     await ledger_store.refresh_buckets(conn, after=head.full_size)
     known = await ledger_store.buckets(conn)
     hashes = b"".join(known.get(b, (merkle.EMPTY, 0))[0] for b in range(256))
@@ -257,7 +287,11 @@ def signed_text(kept: Kept) -> SignedText:
 
 
 def line(event: ledger_store.Signed) -> bytes:
-    """An event as a line of a feed, with its line feed."""
+    """An event as a line of a feed, with its line feed; of an erased one the leaf, and who erased it."""
+    if event.by_raw is not None:
+        by = {"raw": event.by_raw.decode(), "kid": event.by_kid, "sig": signing.text(event.by_sig or b"")}
+        redacted = {"redacted": True, "seq": event.seq, "leaf": event.leaf.hex(), "by": by}
+        return msgspec.json.encode(redacted) + b"\n"
     shown = Line(raw=event.raw.decode(), kid=event.kid, sig=signing.text(event.sig))
     return msgspec.json.encode(shown) + b"\n"
 
@@ -273,12 +307,33 @@ def position(text: str) -> tuple[int, int]:
     return int(epoch), int(seq)
 
 
-def check_cursor(cursor: tuple[int, int], head: Head) -> None:
-    """Conflict when a position is not one that this log has reached."""
+async def check_cursor(conn: Connection, cursor: tuple[int, int], head: Head) -> None:
+    """Conflict or Gone when one cannot read on from a position without a gap, with what to do instead."""
     here = f"{head.epoch}.{head.size}"
     if cursor[0] > head.epoch or (cursor[0] == head.epoch and cursor[1] > head.size):
         raise Conflict(
             "This log stands at {head}.", {"head": here}, extra={"code": "cursor-in-future", "head": here}
+        )
+    if 0 < cursor[0] < head.epoch:
+        await _check_epoch(conn, cursor)
+    if cursor[1] < head.floor:
+        floor = f"{head.epoch}.{head.floor}"
+        raise Gone(
+            "This log is complete after {floor} only: begin with the snapshot.",
+            {"floor": floor},
+            extra={"code": "cursor-too-old", "floor": floor, "snapshot": "/snapshot"},
+        )
+
+
+async def _check_epoch(conn: Connection, cursor: tuple[int, int]) -> None:
+    """Conflict where a later epoch has cut off what stood at this position."""
+    epochs = (await described(conn)).epochs
+    last = min(identity.base_of(epoch) for epoch in epochs if epoch.epoch > cursor[0])
+    if cursor[1] > last:
+        raise Conflict(
+            "Epoch {epoch} ended at {last}: rewind to there, or begin with the snapshot.",
+            {"epoch": cursor[0], "last": last},
+            extra={"code": "epoch-changed", "epochs": [msgspec.to_builtins(e) for e in epochs]},
         )
 
 
@@ -302,7 +357,7 @@ async def page(pool: Pool, *, after: tuple[int, int], limit: int) -> Page:
         latest = await ledger_store.latest_checkpoint(conn)
         if head is None or latest is None:
             raise Misconfigured("This node has no identity yet: run `key init` first.")
-        check_cursor(after, head)
+        await check_cursor(conn, after, head)
         close = await ledger_store.checkpoint_within(conn, after=after[1], until=after[1] + limit)
         until = close.size if close else after[1] + limit
         events = await ledger_store.page(conn, after=after[1], until=until, most=MAX_PAGE)
@@ -356,11 +411,19 @@ async def descriptors(conn: Connection) -> list[Signed]:
     ]
 
 
+async def described(conn: Connection) -> Descriptor:
+    """What this node says of itself now."""
+    raw, _ = (await ledger_store.descriptors(conn))[-1]
+    return msgspec.json.decode(raw, type=Descriptor)
+
+
 async def heartbeat(pool: Pool, pen: Pen, overdue: Callable[[int], bool]) -> bool:
     """Sign a full checkpoint if something was written since the last one, or `overdue` says so of the last n."""
     async with pool.acquire() as conn, conn.transaction():
         head = await ledger_store.head(conn)
-        if head is None or (head.full_size == head.size and not overdue(head.n)):
+        if head is None or head.hold or (head.full_size == head.size and not overdue(head.n)):
             return False
-        await complete(conn, await locked(conn), pen)
-        return True
+        head = await locked(conn)
+        if not head.hold:
+            await complete(conn, head, pen)
+        return not head.hold

@@ -1,4 +1,4 @@
-"""Every SQL statement of the signed log, one function each."""
+"""Every SQL statement by which the signed log grows and is read, one function each."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
@@ -9,7 +9,11 @@ from services.postgres import COPY_FROM, Connection
 
 
 class Head(Struct, frozen=True):
-    """Where the log stands; nothing of it lives only in memory."""
+    """Where the log stands; nothing of it lives only in memory.
+
+    `hold`: why nothing may be written, as a code. `floor`: from where on readers may read, and the Merkle range
+    up to there.
+    """
 
     node: str
     epoch: int
@@ -20,6 +24,9 @@ class Head(Struct, frozen=True):
     peaks: tuple[bytes, ...]
     full_size: int
     signed_at: datetime
+    hold: str | None = None
+    floor: int = 0
+    floor_peaks: tuple[bytes, ...] = ()
 
 
 class Entry(Struct, frozen=True):
@@ -62,9 +69,11 @@ class Written(Struct, frozen=True):
     time: datetime
     raw: bytes
     author: str
+    erased: bool = False
 
 
-HEAD = "node, epoch, size, n, kid, descriptor, peaks, full_size, signed_at"
+HEAD = "node, epoch, size, n, kid, descriptor, peaks, full_size, signed_at, hold, floor, floor_peaks"
+WRITTEN = "seq, epoch, version, type, time, raw, author, erasure IS NOT NULL AS erased"
 
 
 async def reserve(conn: Connection) -> None:
@@ -75,17 +84,16 @@ async def reserve(conn: Connection) -> None:
 async def found(conn: Connection, head: Head) -> None:
     """Write the first head of a new node."""
     await conn.execute(
-        f"INSERT INTO ledger_head ({HEAD}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",  # noqa: S608 constant
-        head.node,
-        head.epoch,
-        head.size,
-        head.n,
-        head.kid,
-        head.descriptor,
-        list(head.peaks),
-        head.full_size,
-        head.signed_at,
+        f"""INSERT INTO ledger_head ({HEAD})
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)""",  # noqa: S608 constant
+        *structs.astuple(head),
     )
+
+
+async def replace_head(conn: Connection, head: Head) -> None:
+    """Save a head that has more than grown: another key, descriptor, epoch or hold."""
+    await conn.execute("DELETE FROM ledger_head")
+    await found(conn, head)
 
 
 async def head(conn: Connection) -> Head | None:
@@ -272,23 +280,32 @@ async def thin_checkpoints(conn: Connection, *, every: int, keep: int) -> int:
 
 
 class Signed(Struct, frozen=True):
-    """An event as it is served: its position, bytes and signature."""
+    """An event as it is served: its position, bytes and signature; `by_*` is the event that erased it."""
 
     epoch: int
     seq: int
     raw: bytes
     kid: str
     sig: bytes
+    leaf: bytes
+    by_raw: bytes | None = None
+    by_kid: str | None = None
+    by_sig: bytes | None = None
+
+
+SIGNED = "e.epoch, e.seq, e.raw, e.kid, e.sig, e.leaf, b.raw AS by_raw, b.kid AS by_kid, b.sig AS by_sig"
 
 
 async def page(conn: Connection, *, after: int, until: int, most: int) -> list[Signed]:
     """Events after+1..until in order: the first, and as many more as have at most so many bytes together."""
     rows = await conn.fetch(
-        """SELECT epoch, seq, raw, kid, sig
-           FROM (SELECT epoch, seq, raw, kid, sig,
-                        sum(octet_length(raw)) OVER (ORDER BY seq ROWS UNBOUNDED PRECEDING) AS bytes
-                 FROM ledger_event WHERE seq > $1 AND seq <= $2) AS event
-           WHERE bytes <= $3 OR seq = $1 + 1 ORDER BY seq""",
+        f"""SELECT epoch, seq, raw, kid, sig, leaf, by_raw, by_kid, by_sig
+            FROM (SELECT {SIGNED},
+                         sum(octet_length(e.raw) + coalesce(octet_length(b.raw), 0))
+                             OVER (ORDER BY seq ROWS UNBOUNDED PRECEDING) AS bytes
+                  FROM ledger_event e LEFT JOIN ledger_erasure b ON b.id = e.erasure
+                  WHERE seq > $1 AND seq <= $2) AS event
+            WHERE bytes <= $3 OR seq = $1 + 1 ORDER BY seq""",  # noqa: S608 constant
         after,
         until,
         most,
@@ -298,8 +315,10 @@ async def page(conn: Connection, *, after: int, until: int, most: int) -> list[S
 
 async def latest_events(conn: Connection) -> AsyncIterator[Signed]:
     """The latest event of every record by record id. Needs an open transaction."""
-    statement = """SELECT e.epoch, e.seq, e.raw, e.kid, e.sig
-                   FROM ledger_record r JOIN ledger_event e USING (seq) ORDER BY r.record"""
+    statement = f"""SELECT {SIGNED}
+                    FROM ledger_record r JOIN ledger_event e USING (seq)
+                         LEFT JOIN ledger_erasure b ON b.id = e.erasure
+                    ORDER BY r.record"""  # noqa: S608 constant
     async for row in conn.cursor(statement, prefetch=500):
         yield convert(row, Signed)
 
@@ -307,8 +326,8 @@ async def latest_events(conn: Connection) -> AsyncIterator[Signed]:
 async def written(conn: Connection, record: str, *, after: int, limit: int) -> list[Written]:
     """Versions of a record after one of them, oldest first."""
     rows = await conn.fetch(
-        """SELECT seq, epoch, version, type, time, raw, author FROM ledger_event
-           WHERE record = $1 AND version > $2 ORDER BY version LIMIT $3""",
+        f"""SELECT {WRITTEN} FROM ledger_event
+            WHERE record = $1 AND version > $2 ORDER BY version LIMIT $3""",  # noqa: S608 constant
         record,
         after,
         limit,
@@ -319,8 +338,8 @@ async def written(conn: Connection, record: str, *, after: int, limit: int) -> l
 async def last(conn: Connection, record: str) -> Written | None:
     """The latest event of a record."""
     row = await conn.fetchrow(
-        """SELECT e.seq, e.epoch, e.version, e.type, e.time, e.raw, e.author
-           FROM ledger_record r JOIN ledger_event e USING (seq) WHERE r.record = $1""",
+        f"""SELECT {WRITTEN} FROM ledger_event
+            WHERE seq = (SELECT seq FROM ledger_record WHERE record = $1)""",  # noqa: S608 constant
         record,
     )
     return None if row is None else convert(row, Written)
@@ -329,8 +348,8 @@ async def last(conn: Connection, record: str) -> Written | None:
 async def at_versions(conn: Connection, wanted: Sequence[tuple[str, int]]) -> list[Written]:
     """These versions of records, where the log holds them."""
     rows = await conn.fetch(
-        """SELECT seq, epoch, version, type, time, raw, author FROM ledger_event
-           WHERE (record, version) IN (SELECT * FROM unnest($1::text[], $2::bigint[]))""",
+        f"""SELECT {WRITTEN} FROM ledger_event
+            WHERE (record, version) IN (SELECT * FROM unnest($1::text[], $2::bigint[]))""",  # noqa: S608
         [record for record, _ in wanted],
         [version for _, version in wanted],
     )
@@ -340,7 +359,8 @@ async def at_versions(conn: Connection, wanted: Sequence[tuple[str, int]]) -> li
 async def event(conn: Connection, seq: int) -> Written | None:
     """One event of the log."""
     row = await conn.fetchrow(
-        "SELECT seq, epoch, version, type, time, raw, author FROM ledger_event WHERE seq = $1", seq
+        f"SELECT {WRITTEN} FROM ledger_event WHERE seq = $1",  # noqa: S608 constant
+        seq,
     )
     return None if row is None else convert(row, Written)
 
@@ -349,7 +369,7 @@ async def unrelayed(conn: Connection, *, after: int, limit: int) -> list[Entry]:
     """Events after the relay's watermark, in order."""
     rows = await conn.fetch(
         """SELECT seq, epoch, record, version, type, time, raw, kid, sig, leaf, routing, also, author
-           FROM ledger_event WHERE seq > $1 ORDER BY seq LIMIT $2""",
+           FROM ledger_event WHERE seq > $1 AND erasure IS NULL ORDER BY seq LIMIT $2""",
         after,
         limit,
     )

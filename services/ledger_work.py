@@ -4,10 +4,9 @@ import asyncio
 from functools import partial
 from time import monotonic
 
-import msgspec
 import structlog
 
-from schemas.node import Amqp, Descriptor
+from schemas.node import Amqp
 from services import broker, ledger, ledger_store, postgres, relay
 from services.ledger_http import Published
 from services.postgres import Pool
@@ -45,7 +44,7 @@ class Silence:
 async def compare(pool: Pool, card: broker.Card, prefix: str) -> None:
     """Warn of settings that say otherwise than the descriptor, by which everybody goes."""
     async with pool.acquire() as conn:
-        known = msgspec.json.decode((await ledger.descriptors(conn))[-1].raw, type=Descriptor)
+        known = await ledger.described(conn)
     said = broker.about(card, known.emits)
     for field in SAID:
         if (told := getattr(said, field)) != (there := getattr(known, field)):
@@ -64,7 +63,7 @@ async def prove(served: Published) -> None:
 
     async def run() -> None:
         async with served.pool.acquire() as conn:
-            said = msgspec.json.decode((await ledger.descriptors(conn))[-1].raw, type=Descriptor)
+            said = await ledger.described(conn)
         silence = Silence(said.heartbeat_s)
         while True:
             started = monotonic()

@@ -214,21 +214,22 @@ def literal(text: str) -> str:
 def scripts(*sources: str) -> tuple[tuple[str, str], ...]:
     """The migrations of a service in order: `scripts("ledger", "registry")`.
 
-    A source with a file `services/<source>.sql` is a shared store, named `shared/<source>`; any other is a
-    service, whose `migrations/*.sql` are named `<service>/<file without .sql>`.
+    A source with files `services/<source>.sql` and `services/<source>.NNNN_x.sql` is a shared store, whose
+    scripts are named `shared/<file without .sql>`; any other is a service, whose `migrations/*.sql` are named
+    `<service>/<file without .sql>`.
     """
     root = resources.files("services")
     found: list[tuple[str, str]] = []
     for source in sources:
-        shared = root / f"{source}.sql"
-        if shared.is_file():
-            found.append((f"shared/{source}", shared.read_text("utf-8")))
-            continue
-        folder = root / source.removeprefix("services.") / "migrations"
-        for file in sorted(folder.iterdir(), key=lambda file: file.name):
-            if file.name.endswith(".sql"):
-                name = f"{folder.parent.name}/{file.name.removesuffix('.sql')}"  # type: ignore[attr-defined]
-                found.append((name, file.read_text("utf-8")))
+        shared = (root / f"{source}.sql").is_file()
+        folder = root if shared else root / source.removeprefix("services.") / "migrations"
+        owner = "shared" if shared else source.removeprefix("services.")
+        # `ledger.sql` comes before `ledger.0002_x.sql`.
+        names = sorted(
+            file.name.removesuffix(".sql") for file in folder.iterdir() if file.name.endswith(".sql")
+        )
+        own = [name for name in names if not shared or name.partition(".")[0] == source]
+        found += [(f"{owner}/{name}", (folder / f"{name}.sql").read_text("utf-8")) for name in own]
     return tuple(found)
 
 

@@ -14,6 +14,7 @@ import msgspec
 from services import ledger
 from services.registry import __main__ as registry_commands
 from services.registry import app as registry_app
+from services.registry import keys
 from services.registry import store as registry_store
 from services.registry.settings import Settings as RegistrySettings
 from services.sync import app as sync_app
@@ -252,7 +253,7 @@ async def new_registry(
 
     registry = Registry(client, make)
     registry.settings = chosen
-    registry.node = await registry_commands._init(chosen, folder / "root.key", if_missing=False)
+    registry.node = (await keys.founded(chosen, [folder / "root.key"])).node
     registry.token = await registry.token_for("admin")
     return registry
 

@@ -3,11 +3,9 @@
 import asyncio
 import os
 import secrets
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from hashlib import sha256
-from pathlib import Path
 from typing import BinaryIO
 from uuid import UUID
 
@@ -20,16 +18,16 @@ from rich.progress import Progress
 from uuid_utils import uuid7
 
 import services.registry
-from schemas.event import REGISTRY_EMITS
 from schemas.place import License
-from services import broker, cli, keyring, ledger, ledger_store, settings
+from services import cli, ledger
 from services.bell import Bell
-from services.errors import Conflict, Fault, Misconfigured, NotFound
+from services.errors import Fault, NotFound
 from services.languages import Language
-from services.postgres import Connection, Pool
-from services.registry import app, importing, store
+from services.postgres import Pool
+from services.registry import app, importing, keys, store
 from services.registry.importing import Counts, Told
-from services.registry.settings import PREFIX, Settings
+from services.registry.keys import configured
+from services.registry.settings import Settings
 from services.registry.store import Job, Token
 from services.registry.writer import Gauges, Writer, writing
 
@@ -41,88 +39,12 @@ def _license(context: click.Context, parameter: click.Parameter, value: str | No
         raise click.BadParameter("A licence is written like etalab-2.0 or ODbL-1.0.") from None
 
 
-def configured() -> Settings:
-    """The settings of this process."""
-    return settings.load(Settings, PREFIX, os.environ)
-
-
 async def serve() -> None:
     """Serve with the settings of this process."""
     await app.serve(configured())
 
 
-main = cli.commands("registry", services.registry.__doc__, serve)
-
-
-@main.group()
-def key() -> None:
-    """Keys and identity of this node."""
-
-
-@key.command("init")
-@click.option(
-    "--root-key", type=click.Path(path_type=Path), required=True, help="File to write the root key to."
-)
-@click.option("--if-missing", is_flag=True, help="Do nothing where the node has an identity already.")
-def init(root_key: Path, if_missing: bool) -> None:
-    """Give this database the identity of a new node; print its id, and on stderr what it says of itself.
-
-    The root key is the only proof of who you are: print it, keep it away from this machine.
-    """
-    click.echo(asyncio.run(_init(configured(), root_key, if_missing=if_missing, unsaid=_unsaid(os.environ))))
-
-
-def _unsaid(environ: Mapping[str, str]) -> list[str]:
-    """The variables that a new node's first words need, and that nobody has set: these words stay for ever."""
-    return [v for v in (PREFIX + field.upper() for field in app.SAID) if not environ.get(v, "").strip()]
-
-
-async def _init(s: Settings, root_key: Path, *, if_missing: bool, unsaid: Sequence[str] = ()) -> str:
-    with ExitStack() as undo:
-        async with app.database(s) as pool, pool.acquire() as conn, conn.transaction():
-            node, said = await _founded(conn, s, root_key, if_missing=if_missing, unsaid=unsaid, undo=undo)
-        # The node is there for ever, and so is its key.
-        undo.pop_all()
-    if said is not None:
-        click.echo(msgspec.json.format(said, indent=2), err=True)
-        click.echo(
-            f"The root key is in {root_key}. Move it to a safe place: it is not needed to serve.", err=True
-        )
-    return node
-
-
-async def _founded(
-    conn: Connection, s: Settings, root_key: Path, *, if_missing: bool, unsaid: Sequence[str], undo: ExitStack
-) -> tuple[str, str | None]:
-    """The id of the node, and its descriptor where it is new; `undo` takes its root key back."""
-    # Two processes of one registry may be started for the first time at the same moment.
-    await ledger_store.reserve(conn)
-    known = await ledger.node_of(conn)
-    if known is not None:
-        if if_missing:
-            return known, None
-        raise Conflict("This database belongs to node {node} already.", {"node": known})
-    if unsaid:
-        raise Misconfigured(
-            "Everybody will know the network by its first words, so say them: {variables}.",
-            {"variables": ", ".join(unsaid)},
-        )
-    pen = app.pen_of(s)
-    online, root = pen.keyring.make(), keyring.make(root_key)
-    undo.callback(root_key.unlink)
-    node = await ledger.found(conn, broker.about(s, REGISTRY_EMITS), root=root, online=online, pen=pen)
-    return node, (await ledger.descriptors(conn))[-1].raw
-
-
-@key.command("show")
-def show() -> None:
-    """Print the id of this node."""
-    click.echo(asyncio.run(_node(configured())))
-
-
-async def _node(s: Settings) -> str:
-    async with app.database(s) as pool:
-        return await app.identity(pool)
+main = cli.commands("registry", services.registry.__doc__, serve, keys.key)
 
 
 @main.group()

@@ -10,6 +10,7 @@ from msgspec import Raw, Struct
 
 from schemas.event import Withdrawal
 from schemas.place import Place, Position
+from schemas.vocabulary import Term
 from services.canonical import fold
 from services.errors import Conflict, Fault, Gone, Invalid, NotFound, Stale
 from services.places import check
@@ -130,8 +131,20 @@ class Unchanged(Struct, frozen=True):
 Outcome = Written | Taken | Unchanged
 
 
+def pair(a: str, b: str) -> str:
+    """The key of a claim: the two records, whichever stands first."""
+    return "|".join(sorted((a, b)))
+
+
+def word(term: Term) -> str:
+    """The key of a term: `namespace:code`."""
+    return f"{term.namespace}:{term.code}"
+
+
 def decide(now: Row | None, wish: Wish, rivals: Sequence[Rival] = ()) -> Outcome:
     """What becomes of a wish, given the record as it stands and own places of the same name."""
+    if now is not None and now.withdrawn == ERASED and not isinstance(wish, Import):
+        raise gone(now)
     match now, wish:
         case None, Open(place=place, body=body):
             refuse_duplicate(place, rivals)
@@ -186,6 +199,8 @@ def gone(row: Row) -> Gone:
 
 
 def _imported(now: Row, wish: Import) -> Outcome:
+    if now.withdrawn == ERASED:
+        return Unchanged(remarks=(GONE,))
     # What somebody took back at the desk, no list brings back.
     if now.withdrawn is not None and wish.exported:
         return Unchanged(remarks=(STAYS,))
@@ -207,6 +222,9 @@ def _imported(now: Row, wish: Import) -> Outcome:
     return Written(body=body, remarks=remarks)
 
 
+# Why a record is gone for good.
+ERASED = "erased"
+GONE = Fault("", "This place was erased for good: no list brings it back.")
 STAYS = Fault("", "This place was withdrawn since the list was exported: it stays withdrawn.")
 
 

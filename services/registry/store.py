@@ -186,6 +186,53 @@ async def save_others(conn: Connection, saved: Sequence[tuple[Row, str, str]]) -
     )
 
 
+async def drop_rows(conn: Connection, ids: Sequence[str]) -> None:
+    """Records whose rows are about to be made again."""
+    await conn.execute("DELETE FROM place WHERE id = ANY($1::uuid[])", list(ids))
+    await conn.execute("DELETE FROM other WHERE id = ANY($1::uuid[])", list(ids))
+
+
+async def save_erased(conn: Connection, rows: Sequence[Row]) -> None:
+    """Records that are gone for good: the id stays, and nothing else; what lists said of them goes too."""
+    ids = [r.id for r in rows]
+    await conn.execute(
+        """INSERT INTO place (id, version, epoch, seq, updated_at, body, withdrawn, status, name, words, families)
+           SELECT *, 'closed', '', '', '{}' FROM unnest($1::uuid[], $2::bigint[], $3::int[], $4::bigint[],
+                                                       $5::timestamptz[], $6::bytea[], $7::text[])""",
+        ids,
+        [r.version for r in rows],
+        [r.epoch for r in rows],
+        [r.seq for r in rows],
+        [r.updated_at for r in rows],
+        [r.body for r in rows],
+        [r.withdrawn for r in rows],
+    )
+    await conn.execute(
+        """DELETE FROM import_line WHERE import IN (SELECT id FROM import WHERE source IN
+               (SELECT source FROM imported WHERE place = ANY($1::uuid[])))""",
+        ids,
+    )
+    await conn.execute("UPDATE imported SET body = '{}' WHERE place = ANY($1::uuid[])", ids)
+
+
+async def forget_lists(conn: Connection, places: Sequence[str]) -> None:
+    """Which rows of lists were places that never were."""
+    await conn.execute("DELETE FROM imported WHERE place = ANY($1::uuid[])", list(places))
+
+
+async def say_again(conn: Connection, places: Sequence[str]) -> None:
+    """Rows of lists say what their places are now: the next list is compared with that."""
+    await conn.execute(
+        "UPDATE imported i SET body = p.body FROM place p WHERE p.id = i.place AND p.id = ANY($1::uuid[])",
+        list(places),
+    )
+
+
+async def forget_answers_beyond(conn: Connection) -> None:
+    """Requests that were answered by events which are no longer in the log."""
+    await conn.execute("DELETE FROM answered WHERE seq > (SELECT coalesce(max(seq), 0) FROM ledger_event)")
+
+
 async def keyed(conn: Connection, kind: str, keys: Sequence[str]) -> dict[str, str]:
     """Ids of claims, terms or areas by their key."""
     found = await conn.fetch(

@@ -65,7 +65,8 @@ async def identity(pool: Pool, settings: Settings, pen: Pen) -> str:
         if known is not None:
             return known
         key = pen.keyring.make()
-        return await ledger.found(conn, broker.about(settings, SYNC_EMITS), root=key, online=key, pen=pen)
+        about = broker.about(settings, SYNC_EMITS)
+        return await ledger.found(conn, about, roots=[key], online=key, pen=pen)
 
 
 def build(

@@ -32,7 +32,7 @@ class Impostor:
             slug="faux", name=name or "sans nom", url="", emits=REGISTRY_EMITS, **{**chosen, **about}
         )
         self.chain: list[Signed] = [
-            identity.genesis(said, root=self.root, online=self.online, created=created)
+            identity.genesis(said, roots=[self.root], online=self.online, created=created)
         ]
         self.node = signing.node_id(self.chain[0].raw.encode())
         self.lines: list[dict[str, Any]] = []

@@ -18,6 +18,7 @@ from click.testing import CliRunner, Result
 
 from services.registry import __main__ as commands
 from services.registry import app
+from services.registry.keys import founded
 from services.registry.settings import PREFIX, Settings
 from tests.conftest import Federation
 from tests.nodes import Registry
@@ -99,7 +100,7 @@ async def test_a_network_is_not_born_without_its_own_words(settings: Settings, t
 
 async def test_a_setting_that_comes_too_late_is_told(settings: Settings, tmp_path: Path) -> None:
     """Serving under another name than the descriptor's warns, as nobody else will see that name."""
-    await commands._init(settings, tmp_path / "root.key", if_missing=False)
+    await founded(settings, [tmp_path / "root.key"])
     renamed = msgspec.structs.replace(
         settings, name="Autre nom", heartbeat_s=600, amqp_public_url="amqp://x@exemple.fr/x"
     )
@@ -142,7 +143,7 @@ async def test_a_licence_is_a_code(settings: Settings, tmp_path: Path) -> None:
     refused = await asyncio.to_thread(CliRunner().invoke, commands.main, init, env=named)
     assert refused.exit_code == 2
     assert "MAILLAGE_REGISTRY_LICENSE" in said(refused)
-    await commands._init(settings, tmp_path / "root.key", if_missing=False)
+    await founded(settings, [tmp_path / "root.key"])
     list_ = tmp_path / "l.csv"
     list_.write_text("Nom [/];CP;Surface [m2]\nLieu;35000;12\n")
     wrong = await run(settings, "import", str(list_), "--source", "l", "--license", "a b")
@@ -155,8 +156,8 @@ async def test_a_licence_is_a_code(settings: Settings, tmp_path: Path) -> None:
 
 async def test_two_first_starts_at_once_make_one_identity(settings: Settings, tmp_path: Path) -> None:
     """Several processes that start for the first time at the same moment agree on one node."""
-    starts = (commands._init(settings, tmp_path / f"root-{n}.key", if_missing=True) for n in range(4))
-    assert len(set(await asyncio.gather(*starts))) == 1
+    starts = (founded(settings, [tmp_path / f"root-{n}.key"], if_missing=True) for n in range(4))
+    assert len({made.node for made in await asyncio.gather(*starts)}) == 1
     assert len(list(tmp_path.glob("root-*.key"))) == 1
 
 

@@ -11,7 +11,7 @@ from schemas.place import RecordId
 from services import http, ledger
 from services.errors import Fault, Invalid
 from services.http import Role, Route
-from services.registry import store
+from services.registry import decide, store
 from services.registry.api import records
 from services.registry.api.records import WithdrawBody
 from services.registry.context import NODE, POOL
@@ -42,11 +42,6 @@ class ListedClaims(Struct, frozen=True):
 
     claims: list[ShownClaim]
     next: str | None
-
-
-def pair(a: str, b: str) -> str:
-    """The key of a claim: the two records, whichever stands first."""
-    return "|".join(sorted((a, b)))
 
 
 def shown(request: web.Request, row: Row) -> ShownClaim:
@@ -96,7 +91,7 @@ async def say_claim(request: web.Request) -> web.Response:
     claim = await http.read(request, Claim)
     await check(request, claim)
     wish = State(id=records.mint(), body=msgspec.json.encode(claim))
-    answer = await records.written(request, "claim", wish, key=pair(claim.a, claim.b))
+    answer = await records.written(request, "claim", wish, key=decide.pair(claim.a, claim.b))
     headers = {**records.etag(answer.row), "Location": f"/claims/{answer.row.id}"}
     return http.reply(shown(request, answer.row), 201 if answer.created else 200, headers=headers)
 

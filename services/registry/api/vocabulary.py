@@ -11,18 +11,13 @@ from services import http, ledger
 from services.errors import Fault, Invalid
 from services.http import Role, Route
 from services.postgres import Connection
-from services.registry import store
+from services.registry import decide, store
 from services.registry.api import records
 from services.registry.context import POOL, WRITER
 from services.registry.decide import State
 from services.registry.writer import Asked
 
 MOST = 5000
-
-
-def word(term: Term) -> str:
-    """The key of a term: `namespace:code`."""
-    return f"{term.namespace}:{term.code}"
 
 
 async def terms(conn: Connection) -> list[Term]:
@@ -32,7 +27,7 @@ async def terms(conn: Connection) -> list[Term]:
     while rows := await store.listed_others(conn, "vocabulary", after=after, limit=1000):
         found += [msgspec.json.decode(r.body, type=Term) for r in rows]
         after = rows[-1].id
-    return sorted(found, key=word)
+    return sorted(found, key=decide.word)
 
 
 async def show_vocabulary(request: web.Request) -> web.Response:
@@ -46,8 +41,8 @@ def check(new: Vocabulary) -> None:
     faults: list[Fault] = []
     seen: set[str] = set()
     for place, term in enumerate(new.terms):
-        if word(term) in seen:
-            faults.append(Fault(f"/terms/{place}", "{word} is given twice.", {"word": word(term)}))
+        if decide.word(term) in seen:
+            faults.append(Fault(f"/terms/{place}", "{word} is given twice.", {"word": decide.word(term)}))
         if not any(label.strip() for label in term.labels.values()):
             faults.append(Fault(f"/terms/{place}/labels", "A word needs a label in at least one language."))
         if term.namespace == "commun":
@@ -62,7 +57,7 @@ def check(new: Vocabulary) -> None:
             faults.append(
                 Fault(f"/terms/{place}", "A record holds at most {limit} bytes, this one has {size}.", args)
             )
-        seen.add(word(term))
+        seen.add(decide.word(term))
     if len(new.terms) > MOST:
         faults.append(Fault("/terms", "At most {limit} words.", {"limit": MOST}))
     if faults:
@@ -71,8 +66,8 @@ def check(new: Vocabulary) -> None:
 
 def retired(old: Iterable[Term], new: Vocabulary) -> list[Term]:
     """Words that the new vocabulary leaves out: kept, since places may still carry them."""
-    kept = {word(t) for t in new.terms}
-    return [structs.replace(t, retired=True) for t in old if word(t) not in kept]
+    kept = {decide.word(t) for t in new.terms}
+    return [structs.replace(t, retired=True) for t in old if decide.word(t) not in kept]
 
 
 async def put_vocabulary(request: web.Request) -> web.Response:
@@ -92,7 +87,7 @@ async def put_vocabulary(request: web.Request) -> web.Response:
 def stated(term: Term, author: str) -> Asked:
     """The wish that a word be so from now on."""
     wish = State(id=records.mint(), body=msgspec.json.encode(term))
-    return Asked(kind="vocabulary", wish=wish, author=author, key=word(term))
+    return Asked(kind="vocabulary", wish=wish, author=author, key=decide.word(term))
 
 
 ROUTES = (
