@@ -1,8 +1,12 @@
 -- From where on the events of a node are held without a hole, as it can be rewound to.
 ALTER TABLE follow_node ADD COLUMN start_size bigint NOT NULL DEFAULT 0;
 ALTER TABLE follow_node ADD COLUMN start_peaks bytea[] NOT NULL DEFAULT '{}';
--- The leaf of the erase event by which the content of an event left.
+-- How often what is held of a node was replaced and not only added to.
+ALTER TABLE follow_node ADD COLUMN rewinds bigint NOT NULL DEFAULT 0;
+-- The leaf of the erase event by which the content of an event left, and where that stands in the same chain.
 ALTER TABLE follow_event ADD COLUMN erased_by bytea;
+ALTER TABLE follow_event ADD COLUMN erased_at bigint;
+CREATE INDEX follow_event_erased ON follow_event (node, erased_at) WHERE erased_at IS NOT NULL;
 -- What a new epoch of its node cut off.
 CREATE TABLE follow_dropped (
     node text COLLATE "C" NOT NULL,
@@ -32,6 +36,7 @@ CREATE TABLE follow_evidence (
     kind text NOT NULL,
     found_at timestamptz NOT NULL,
     a text NOT NULL,
-    b text NOT NULL,
-    UNIQUE (node, kind, a, b)
+    b text NOT NULL
 );
+-- An event is too long for an index.
+CREATE UNIQUE INDEX follow_evidence_once ON follow_evidence (node, kind, md5(a || b));

@@ -21,20 +21,21 @@ from asyncpg import UniqueViolationError
 from msgspec import Struct
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from schemas.event import MAX_EVENT, MAX_PAGE, Checkpoint, Line, SignedText, SnapshotHead
+from schemas.event import MAX_EVENT, MAX_PAGE, RECORD_ERASE, Checkpoint, Event, Line, SignedText, SnapshotHead
 from schemas.node import Amqp, Signed
-from services import broker, follow_store, foreign, identity, postgres, proofs
+from services import broker, follow_store, foreign, identity, postgres, proofs, rewinding
 from services.bell import Bell
 from services.errors import Forked, Untrue
 from services.follow_store import Source
 from services.identity import Identity
 from services.inbox import Inbox, Message, unrepeated
 from services.postgres import Connection, Pool
-from services.proofs import Followed, Heard, Position, State
+from services.proofs import Erased, Followed, Heard, Position, State
+from services.rewinding import Rewound, nothing_rewound
 from services.run import calm, keep
 
 SHORTEST_WAIT, LONGEST_WAIT = 0.9, 25.0
-CONFLICT = 409
+CONFLICT, GONE = 409, 410
 ANSWER = aiohttp.ClientTimeout(total=LONGEST_WAIT + 30, sock_connect=10, sock_read=LONGEST_WAIT + 10)
 STREAMED = aiohttp.ClientTimeout(total=3600, sock_connect=10, sock_read=30)
 # As many events of a registry as we ask for, each as long as it may be, with its escapes.
@@ -96,6 +97,7 @@ class Context(Struct, frozen=True):
     bell: Bell
     gauges: Gauges
     now: Callable[[], datetime]
+    rewound: Rewound = nothing_rewound
     turns: asyncio.Semaphore = msgspec.field(default_factory=lambda: asyncio.Semaphore(WRITERS))
     snapshots: asyncio.Semaphore = msgspec.field(default_factory=lambda: asyncio.Semaphore(SNAPSHOTS))
 
@@ -153,16 +155,33 @@ class Follower:
                 await asyncio.sleep(self.pause)
                 self.pause = min(LONGEST_PAUSE, self.pause * 2)
             except aiohttp.ClientResponseError as error:
-                if error.status == CONFLICT:
+                if error.status == GONE:
+                    await self._start_over()
+                elif error.status == CONFLICT:
                     await self._set_state("lagging")
                 raise
+
+    async def _start_over(self) -> None:
+        """What comes next is no longer to be had: begin with the snapshot."""
+        async with self.context.writing(self.context.turns) as conn:
+            await self.context.rewound(conn, self.source.node, 0)
+            await follow_store.start_over(conn, self.source.node)
 
     async def _broken(self, untrue: Untrue) -> None:
         said = untrue.detail.format(**untrue.arguments).replace("\0", "")[:500]
         kind, state = ("forked", "forked") if isinstance(untrue, Forked) else ("untrue", "broken")
         log.error(kind, node=self.source.alias, cursor=self.here.cursor, detail=said, **untrue.extra)
         self.context.gauges.refused.labels(self.source.alias).inc()
+        if "signed" in untrue.extra:
+            await self._keep_evidence(untrue)
         await self._set_state(state, said)
+
+    async def _keep_evidence(self, untrue: Untrue) -> None:
+        """Two contradicting signatures prove it to anybody, whatever the node says later."""
+        a, b = (msgspec.json.encode(one).decode() for one in untrue.extra["signed"])  # type: ignore[attr-defined]
+        kind, now = str(untrue.extra["kind"]), self.context.now()
+        async with self.context.pool.acquire() as conn:
+            await follow_store.add_evidence(conn, self.source.node, kind, a, b, now)
 
     async def _set_state(self, state: str, trouble: str | None = None) -> None:
         self.unsettled = state != "live"
@@ -170,7 +189,9 @@ class Follower:
             await follow_store.set_state(conn, self.source.node, state, trouble)
 
     async def _follow(self) -> None:
-        await self._begin()
+        while not await self._begin():
+            await asyncio.sleep(self.pause)
+            self.pause = min(LONGEST_PAUSE, self.pause * 2)
         while True:
             await self.catch_up()
             calm()
@@ -185,7 +206,8 @@ class Follower:
         if not await self._turn(min(LONGEST_WAIT, float(self.heartbeat_s))):
             await asyncio.sleep(max(0.0, SHORTEST_WAIT - (monotonic() - started)))
 
-    async def _begin(self) -> None:
+    async def _begin(self) -> bool:
+        """Know the node, and stand where its present log can be read on; False while it stays forked."""
         async with self.context.pool.acquire() as conn:
             await follow_store.follow(conn, self.source)
             known = await follow_store.node(conn, self.source.node)
@@ -195,14 +217,41 @@ class Follower:
             # Another process has followed meanwhile: this one's silence was not the node's.
             self.here, self.fresh_at = position, monotonic()
         self.highest = _heard_before(highest) if highest else None
-        await self._identify()
+        whose = await self._identify()
+        if known and known.state == "forked" and not self._ends_fork(whose):
+            calm()
+            return False
+        await self._rewind(whose)
         if self.here.epoch == 0:
             await self._start_from_snapshot()
+        return True
+
+    def _ends_fork(self, whose: Identity) -> bool:
+        """Only an epoch that is based at or below the last good position does; or the operator, who starts over."""
+        last = whose.last_of(self.here.epoch)
+        return last is not None and last <= self.here.tree.size
+
+    async def _rewind(self, whose: Identity) -> None:
+        """Drop what a newer epoch of the node has cut off."""
+        if whose.last_of(self.here.epoch) is None or self.here.epoch == 0:
+            return
+        async with self.context.writing(self.context.turns) as conn:
+            known = await follow_store.node(conn, self.source.node)
+            if known is None or known.position.cursor != self.here.cursor:
+                raise ConnectionError("another process moved this node's cursor")
+            there = await rewinding.rewind(conn, known, whose, self.context.rewound)
+        if there != self.here:
+            log.warning("rewound", node=self.source.alias, cursor=self.here.cursor, to=there.cursor)
+            self.here, self.fresh_at = there, monotonic()
+            self.context.bell.ring()
 
     async def _identify(self) -> Identity:
         """The chain of the node's descriptors, verified and kept."""
         body = await self._get("/descriptors", MOST_DESCRIPTORS)
-        chain = [foreign.decoded(line, Signed) for line in body.splitlines()]
+        served = [foreign.decoded(line, Signed) for line in body.splitlines()]
+        async with self.context.pool.acquire() as conn:
+            known = await follow_store.descriptors(conn, self.source.node)
+        chain = proofs.longer(identity.chain(known), served)
         whose = identity.verified(chain)
         if whose.node != self.source.node:
             raise Untrue(
@@ -220,7 +269,10 @@ class Follower:
 
     async def _owner(self, descriptor: str) -> Identity:
         """The identity in force, fetched anew where a checkpoint names another descriptor."""
-        whose = self.whose if self.whose and self.whose.hash == descriptor else await self._identify()
+        whose = self.whose
+        if whose is None or descriptor not in whose.heads:
+            whose = await self._identify()
+            await self._rewind(whose)
         if descriptor not in whose.heads:
             raise Untrue("The checkpoint names a descriptor that the node does not serve.")
         return whose
@@ -234,13 +286,29 @@ class Follower:
         """Read and apply one page, waiting for it; whether there is more."""
         body = await self._get(f"/feed?after={self.here.cursor}&limit={MAX_PAGE}&wait={wait:g}")
         page = proofs.page(body)
+        asked_from = self.here
         whose = await self._owner(_peek(page.checkpoint))
+        if self.here != asked_from:
+            return True
+        if proofs.said(page.checkpoint).epoch < self.here.epoch:
+            # An old copy, and nothing more.
+            return False
         events, after, close = proofs.proven(page, self.here, whose, self.highest)
         behind = close.size > after.tree.size
-        if events or self.here.epoch == 0:
+        if events or self.here.epoch != after.epoch:
             await self._apply(events, after, "feed", behind=behind)
+        elif not behind:
+            await self._check_erasures()
         await self._heard(Heard(page.checkpoint, close))
         return bool(events)
+
+    async def _check_erasures(self) -> None:
+        """At the end of the log, every erase event by which another was hidden has been seen."""
+        async with self.context.pool.acquire() as conn:
+            node, size = self.source.node, self.here.tree.size
+            seq = await follow_store.unproven_erasure(conn, node, size=size)
+        if seq is not None:
+            raise Untrue("Event {seq} is hidden, and no erase event says why.", {"seq": seq})
 
     async def _live(self) -> None:
         """Apply what RabbitMQ brings as long as it is exactly what comes next."""
@@ -249,6 +317,8 @@ class Follower:
         while (left := until - monotonic()) > 0 and self.inbox.listening:
             messages = await self.inbox.take(left)
             if messages is None:
+                return
+            if any(m.epoch != self.here.epoch for m in messages):
                 return
             size = self.here.tree.size
             new = unrepeated(messages, size)
@@ -259,6 +329,9 @@ class Follower:
 
     async def _believed(self, texts: Sequence[SignedText], whose: Identity) -> bool:
         """Apply messages that are true. Who put an untrue one there is unknown: the feed tells what is so."""
+        if any(text.kid not in whose.keys for text in texts):
+            # The node has a new key; the feed names the descriptor that says so.
+            return False
         try:
             events, after = proofs.live(texts, self.here, whose)
             await self._apply(events, after, "amqp", behind=False)
@@ -288,20 +361,23 @@ class Follower:
 
     async def _check_versions(self, conn: Connection, events: Sequence[Followed]) -> None:
         """Versions of a record follow each other, except across events whose record cannot be read."""
+        node = self.source.node
         known = await follow_store.versions(conn, [e.event.subject for e in events if e.event])
-        blind = False
+        blind, erased = False, {e.erased.record for e in events if e.erased}
         for event in events:
             if event.event is None:
-                blind = True
+                blind = blind or event.erased is None
                 continue
-            before = known.get(event.event.subject)
+            record = event.event.subject
+            before = known.get(record)
             try:
                 proofs.next_version(event, before)
             except Untrue:
-                blind = blind or await follow_store.has_unreadable(conn, self.source.node)
-                if not blind or event.event.recordversion <= (before or 0):
+                blind = blind or await follow_store.has_unreadable(conn, node)
+                jump = blind or record in erased or await follow_store.has_erased(conn, node, record)
+                if not jump or event.event.recordversion <= (before or 0):
                     raise
-            known[event.event.subject] = event.event.recordversion
+            known[record] = event.event.recordversion
 
     async def _store(self, conn: Connection, events: Sequence[Followed]) -> None:
         node = self.source.node
@@ -309,7 +385,20 @@ class Follower:
         await follow_store.set_records(conn, node, events)
         if opaque := sum(e.opaque is not None for e in events):
             await follow_store.count_opaque(conn, node, opaque)
+        for e in events:
+            if e.event is not None and e.event.type == RECORD_ERASE and e.opaque is None:
+                await self._erase(conn, e, e.event)
         await self.context.effect(conn, node, events)
+
+    async def _erase(self, conn: Connection, by: Followed, event: Event) -> None:
+        """Forget what an erase event names, wherever it is kept."""
+        leaves = proofs.erased_leaves(event)
+        erased = Erased(record=event.subject, leaf=by.leaf, seq=by.seq)
+        await follow_store.erase(conn, self.source.node, event.subject, list(leaves), erased)
+        known = await follow_store.evidence(conn, self.source.node)
+        await follow_store.drop_evidence(
+            conn, [e.id for e in known if proofs.shows(e.kind, (e.a, e.b), leaves)]
+        )
 
     def _count(self, events: Sequence[Followed], via: str) -> None:
         alias = self.source.alias
@@ -328,6 +417,7 @@ class Follower:
         async with self.context.pool.acquire() as conn:
             node = self.source.node
             await follow_store.heard(conn, node, told=close.size, highest=kept, at=self.context.now())
+            await follow_store.keep_checkpoint(conn, close, kept)
             if close.size == self.here.tree.size:
                 await follow_store.set_state(conn, node, "live")
                 self.unsettled = False
@@ -354,6 +444,7 @@ class Follower:
             if not await follow_store.stands(conn, self.source.node, self.here):
                 raise ConnectionError("another process moved this node's cursor")
             await self._store_snapshot(conn, lines, there, state, whose)
+            await follow_store.begin_at(conn, self.source.node, there.tree)
             await self._moved(conn, there, "live")
         self.here = there
         self.context.gauges.applied.labels(self.source.alias, "snapshot").inc(state.count)
@@ -423,13 +514,14 @@ class Follower:
         try:
             if len(message.body) > MOST_MESSAGE:
                 raise ValueError("no event is that long")
-            seq = int(msgspec.json.decode(message.body, type=_Sequence).sequence)
+            place = msgspec.json.decode(message.body, type=_Place)
+            seq, epoch = int(place.sequence), place.epoch
             raw, headers = message.body.decode(), message.headers
             text = SignedText(raw=raw, kid=str(headers["kid"]), sig=str(headers["sig"]))
         except (*foreign.UNREADABLE, KeyError):
             self.inbox.ring()
             return
-        self.inbox.put(Message(seq=seq, text=text))
+        self.inbox.put(Message(epoch=epoch, seq=seq, text=text))
 
     def _opened(self, path: str, timeout: aiohttp.ClientTimeout) -> "aiohttp.client._RequestContextManager":
         """A request that follows no redirect and fails on anything but 200."""
@@ -451,8 +543,9 @@ async def whole(response: aiohttp.ClientResponse, most: int) -> bytes:
     return bytes(body)
 
 
-class _Sequence(Struct):
+class _Place(Struct):
     sequence: str
+    epoch: int
 
 
 async def _accept(response: aiohttp.ClientResponse) -> None:

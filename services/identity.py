@@ -174,6 +174,13 @@ def verified(chain: Sequence[Signed]) -> Identity:
     )
 
 
+def chain(kept: Sequence[tuple[str, bytes]]) -> list[Signed]:
+    """Descriptors as they are kept: raw text and encoded signatures."""
+    return [
+        Signed(raw, msgspec.json.decode(signatures, type=tuple[Signature, ...])) for raw, signatures in kept
+    ]
+
+
 def key_at(whose: Identity, kid: str, position: tuple[int, int]) -> bytes:
     """The public key with this short name, valid at this log position; Untrue when there is none."""
     key = whose.keys.get(kid)

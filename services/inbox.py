@@ -16,6 +16,7 @@ BATCH = 500
 class Message(Struct, frozen=True):
     """What RabbitMQ brought, not yet believed."""
 
+    epoch: int
     seq: int
     text: SignedText
 

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from schemas.event import MAX_EVENT, MAX_VIEW_EVENT, Checkpoint, Event, Line, SignedText, SnapshotHead
-from schemas.node import Descriptor, Signature, Signed
+from schemas.node import Descriptor, Signed
 from services import identity, ledger_store, merkle, signing
 from services.errors import Conflict, Gone, Invalid, Malformed, Misconfigured, Unavailable
 from services.identity import About
@@ -405,10 +405,7 @@ async def _latest_lines(conn: Connection) -> AsyncIterator[bytes]:
 
 async def descriptors(conn: Connection) -> list[Signed]:
     """All descriptors of this node, oldest first."""
-    return [
-        Signed(raw=raw, signatures=msgspec.json.decode(signatures, type=tuple[Signature, ...]))
-        for raw, signatures in await ledger_store.descriptors(conn)
-    ]
+    return identity.chain(await ledger_store.descriptors(conn))
 
 
 async def described(conn: Connection) -> Descriptor:

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from schemas import event as events
 from schemas.event import Checkpoint, Event, Line, SignedText, SnapshotHead
+from schemas.node import Signed
 from services import foreign, identity, merkle, signing
 from services.errors import Forked, Untrue
 from services.identity import Identity
@@ -26,7 +27,7 @@ SUBJECT = re.compile(rf"[a-z2-7]{{26}}:(?:[a-z2-7]{{26}}:)?{UUID}")
 
 class Followed(Struct, frozen=True):
     """An event of a node as it was proven. `opaque`: why this version cannot use it; where it cannot even read
-    whose it is, `event` is None."""
+    whose it is, `event` is None. Of an erased one there is only the leaf, and by what it was `erased`."""
 
     seq: int
     epoch: int
@@ -36,11 +37,23 @@ class Followed(Struct, frozen=True):
     leaf: bytes
     event: Event | None
     opaque: str | None = None
+    erased: "Erased | None" = None
 
     @property
     def cursor(self) -> str:
         """Where the event stands in its log."""
         return f"{self.epoch}.{self.seq}"
+
+
+class Erased(Struct, frozen=True):
+    """By what an event was erased: its record, the leaf of the erase event, and where that stands in the chain.
+
+    `seq` is None where an epoch has cut the erase event off.
+    """
+
+    record: str
+    leaf: bytes
+    seq: int | None
 
 
 class Position(Struct, frozen=True):
@@ -98,15 +111,40 @@ def checkpoint(signed: SignedText, whose: Identity, known: Heard | None = None) 
     if not (1 <= found.epoch <= LAST_EPOCH and all(0 <= number <= LARGEST for number in numbers)):
         raise Untrue("The checkpoint names a position that no log can have.")
     _signed(signed, (found.epoch, found.size), signing.CHECKPOINT, whose)
+    if found.epoch > whose.epoch:
+        raise Untrue("No descriptor of the node opens epoch {epoch}.", {"epoch": found.epoch})
     if known is not None and known.said.epoch == found.epoch:
         _one_log(Heard(signed, found), known)
     return found
 
 
+def longer(known: Sequence[Signed], served: Sequence[Signed]) -> Sequence[Signed]:
+    """Of the chain that we have and the one that is served the longer; Forked where they part.
+
+    A shorter one is an old copy: nobody goes back to it.
+    """
+    for version, (before, now) in enumerate(zip(known, served, strict=False), start=1):
+        if before.raw != now.raw:
+            # Whether the other one is signed as well decides who lies.
+            identity.verified(served)
+            raise Forked(
+                "The node signed two descriptors of version {version}.",
+                {"version": version},
+                extra={"kind": "descriptor", "signed": [msgspec.to_builtins(one) for one in (before, now)]},
+            )
+    return served if len(served) > len(known) else known
+
+
+def shows(kind: str, signed: Sequence[str], leaves: frozenset[bytes]) -> bool:
+    """Whether evidence shows the bytes of an event with one of these leaves."""
+    texts = [msgspec.json.decode(one, type=SignedText).raw for one in signed] if kind == "event" else []
+    return any(merkle.leaf(text.encode()) in leaves for text in texts)
+
+
 def _one_log(heard: Heard, known: Heard) -> None:
     """Forked where no one log can have had two checkpoints of one epoch."""
     now, before = heard.said, known.said
-    both = {"signed": [msgspec.to_builtins(one.signed) for one in (known, heard)]}
+    both = {"kind": "checkpoint", "signed": [msgspec.to_builtins(one.signed) for one in (known, heard)]}
     if now.n == before.n and heard.signed.raw != known.signed.raw:
         raise Forked("The node signed two checkpoints of the number {n}.", {"n": now.n}, extra=both)
     if now.size == before.size and now.log_root != before.log_root:
@@ -171,9 +209,38 @@ def _placed(event: Event, position: tuple[int, int], whose: Identity) -> None:
 
 
 def _line(line: Line, position: tuple[int, int], whose: Identity) -> Followed:
+    if line.redacted:
+        return _redacted(line, position, whose)
     if line.raw is None or line.kid is None or line.sig is None:
         raise Untrue("A line of the feed holds no event.")
     return read(line.raw.encode(), line.kid, foreign.unpacked(line.sig), position=position, whose=whose)
+
+
+def _redacted(line: Line, position: tuple[int, int], whose: Identity) -> Followed:
+    """An event that shows its leaf only. Untrue unless an erase event of the node lists that leaf."""
+    if line.by is None or line.leaf is None or line.seq != position[1]:
+        raise Untrue("Event {seq} is hidden, and no erase event says why.", {"seq": position[1]})
+    raw, leaf = line.by.raw.encode(), bytes.fromhex(line.leaf)
+    event, _ = _event(raw)
+    if event is None or event.type != events.RECORD_ERASE or leaf not in erased_leaves(event):
+        raise Untrue("Event {seq} is hidden, and no erase event says why.", {"seq": position[1]})
+    stood = (event.epoch, int(event.sequence))
+    _signed(line.by, stood, signing.EVENT, whose)
+    _placed(event, stood, whose)
+    there = stood[1] if whose.epoch_of(stood[1]) == stood[0] else None
+    erased = Erased(record=event.subject, leaf=merkle.leaf(raw), seq=there)
+    return Followed(
+        epoch=position[0], seq=position[1], raw=b"", kid="", sig=b"", leaf=leaf, event=None, erased=erased
+    )
+
+
+def erased_leaves(event: Event) -> frozenset[bytes]:
+    """The leaves that an erase event lists; none where it cannot be read."""
+    try:
+        listed = foreign.decoded(bytes(event.data), events.Erasure).leaves
+    except Untrue:
+        return frozenset()
+    return frozenset(bytes.fromhex(leaf) for leaf in listed)
 
 
 def proven(
@@ -185,17 +252,47 @@ def proven(
     """
     close = checkpoint(page.checkpoint, whose, known)
     start = here.tree.size
-    epoch = close.epoch
-    events = [_line(line, (epoch, start + i), whose) for i, line in enumerate(page.lines, start=1)]
-    tree = merkle.extended(here.tree, (e.leaf for e in events))
+    events = [
+        _line(line, (whose.epoch_of(seq), seq), whose) for seq, line in enumerate(page.lines, start + 1)
+    ]
+    tree = _founded(here.tree, events, whose)
     if close.size == tree.size:
         agree(tree, close)
+        epoch = close.epoch
     else:
+        epoch = max(here.epoch, whose.epoch_of(tree.size))
         for line, event in zip(page.lines, events, strict=True):
-            text = SignedText(raw=line.raw or "", kid=event.kid, sig=line.sig or "")
-            _signed(text, (epoch, event.seq), signing.EVENT, whose)
+            # Of an erased one the erase event is signed; where it stands, the next checkpoint proves.
+            if event.erased is None:
+                text = SignedText(raw=line.raw or "", kid=event.kid, sig=line.sig or "")
+                _signed(text, (event.epoch, event.seq), signing.EVENT, whose)
     n = max(here.n, close.n) if close.epoch == here.epoch else close.n
     return events, Position(epoch=epoch, tree=tree, n=n), close
+
+
+def _founded(tree: Range, events: Sequence[Followed], whose: Identity) -> Range:
+    """The range after these events; Forked where an epoch was founded on another log than this one."""
+    done, start = 0, tree.size
+    for base in sorted({identity.base_of(e) for e in whose.descriptor.epochs}):
+        if start < base <= start + len(events):
+            tree = merkle.extended(tree, (e.leaf for e in events[done : base - start]))
+            done = base - start
+            on_this_log(tree, whose)
+    return merkle.extended(tree, (e.leaf for e in events[done:]))
+
+
+def on_this_log(tree: Range, whose: Identity) -> None:
+    """Forked where an epoch that begins at this size was founded on another log than the one we hold."""
+    for epoch in whose.descriptor.epochs:
+        base = epoch.base
+        # An epoch that a later one has cut away says nothing of the present chain.
+        if base is None or base.size != tree.size or whose.epoch_of(tree.size + 1) != epoch.epoch:
+            continue
+        if base.root != merkle.root(tree).hex():
+            raise Forked(
+                "The node signed that its epoch {epoch} goes on from another log of {size} events.",
+                {"epoch": epoch.epoch, "size": base.size},
+            )
 
 
 def agree(tree: Range, close: Checkpoint) -> None:
@@ -208,7 +305,7 @@ def live(messages: Sequence[SignedText], here: Position, whose: Identity) -> tup
     """Single events that come next, each proven by its own signature."""
     events = []
     for seq, message in enumerate(messages, start=here.tree.size + 1):
-        position = (here.epoch, seq)
+        position = (whose.epoch_of(seq), seq)
         _signed(message, position, signing.EVENT, whose)
         sig = foreign.unpacked(message.sig)
         events.append(read(message.raw.encode(), message.kid, sig, position=position, whose=whose))
@@ -238,8 +335,8 @@ def snapshot_line(line: Line, head: Position, whose: Identity) -> Followed:
     if event is None:
         raise Untrue("What the node sent cannot be read: {why}", {"why": why or ""})
     epoch, _, seq = event.id.partition("-")
-    if not 0 < int(seq) <= head.tree.size or int(epoch) > head.epoch:
-        raise Untrue("The snapshot holds {id}, which comes after it.", {"id": event.id})
+    if not 0 < int(seq) <= head.tree.size or int(epoch) != whose.epoch_of(int(seq)):
+        raise Untrue("The snapshot holds {id}, which is not in its log.", {"id": event.id})
     return _line(line, (int(epoch), int(seq)), whose)
 
 

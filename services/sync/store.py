@@ -85,6 +85,21 @@ async def set_merged(conn: Connection, heads: Sequence[Head]) -> None:
     )
 
 
+async def rewinds(conn: Connection) -> dict[str, int]:
+    """Which state of what is held of each node was merged."""
+    return {row["node"]: row["rewinds"] for row in await conn.fetch("SELECT node, rewinds FROM merged")}
+
+
+async def set_rewinds(conn: Connection, rewinds: Mapping[str, int]) -> None:
+    """What is held of these nodes is merged as it is now."""
+    await conn.execute(
+        """UPDATE merged m SET rewinds = t.rewinds FROM unnest($1::text[], $2::bigint[]) AS t(node, rewinds)
+           WHERE m.node = t.node AND m.rewinds <> t.rewinds""",
+        list(rewinds),
+        list(rewinds.values()),
+    )
+
+
 async def basis(conn: Connection) -> tuple[str, str] | None:
     """The hash of the followed set and the policy id by which the view was made."""
     row = await conn.fetchrow("SELECT followed, policy FROM merge")
@@ -116,6 +131,9 @@ async def records_of(conn: Connection, node: str) -> list[str]:
     """All records of a node that the view knows or once read."""
     rows = await conn.fetch(
         """SELECT record FROM member WHERE starts_with(record, $1 || ':')
+           UNION SELECT record FROM claim WHERE starts_with(record, $1 || ':')
+           UNION SELECT record FROM unread WHERE starts_with(record, $1 || ':')
+           UNION SELECT record FROM successor WHERE starts_with(record, $1 || ':')
            UNION SELECT record FROM follow_record WHERE node = $1""",
         node,
     )

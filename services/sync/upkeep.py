@@ -82,17 +82,23 @@ async def merge_once(pool: Pool, pen: Pen, gauges: Gauges) -> bool:
         before = await store.merged(conn)
         basis = (merge.followed_hash((n.node for n in followed), ()), merge.policy_id())
         stood = await store.basis(conn)
-        if {h.node: h for h in heads} == before and stood == basis:
+        again = await store.rewinds(conn)
+        replaced = {n.node for n in followed if n.rewinds != again.get(n.node, n.rewinds)}
+        if {h.node: h for h in heads} == before and stood == basis and not replaced:
             return False
         work = Work(conn, pen, head, {n.node: n for n in followed}, gauges)
         # What another policy made of a log says nothing of what this one makes of it.
         usable = before if stood is not None and stood[1] == basis[1] else {}
-        changed = [*await _left(conn, before, heads), *await _changed(conn, usable, heads)]
+        usable = {node: head for node, head in usable.items() if node not in replaced}
+        gone = [*sorted(before.keys() - {h.node for h in heads}), *sorted(replaced)]
+        changed = [*await _all_of(conn, gone), *await _changed(conn, usable, heads)]
+        changed = list(dict.fromkeys(changed))
         for start in range(0, len(changed), CHUNK):
             await _merge_some(work, changed[start : start + CHUNK])
         if work.dirty:
             await store.refresh_buckets(conn, sorted(work.dirty))
         await _stand_at(conn, before, heads)
+        await store.set_rewinds(conn, {n.node: n.rewinds for n in followed})
         if stood != basis:
             await store.set_basis(conn, *basis)
         if moved := {node: more for node, more in work.voices.items() if more}:
@@ -109,10 +115,9 @@ async def _stand_at(conn: Connection, before: Mapping[str, Head], heads: Sequenc
     await store.set_merged(conn, [h for h in heads if before.get(h.node) != h])
 
 
-async def _left(conn: Connection, before: Mapping[str, Head], heads: Sequence[Head]) -> list[str]:
-    """All records of nodes that are no longer followed."""
-    gone = sorted(before.keys() - {h.node for h in heads})
-    return [record for node in gone for record in await store.records_of(conn, node)]
+async def _all_of(conn: Connection, nodes: Sequence[str]) -> list[str]:
+    """All records of nodes that are no longer followed, or of which something else is held now."""
+    return [record for node in nodes for record in await store.records_of(conn, node)]
 
 
 async def _changed(conn: Connection, before: Mapping[str, Head], heads: Sequence[Head]) -> list[str]:
