@@ -18,6 +18,9 @@ RECORD_ERASE = "org.maillage.record.erase.v1"
 VIEW_PUT = "org.maillage.view.put.v1"
 VIEW_REMOVE = "org.maillage.view.remove.v1"
 
+# What the versions of a place are.
+OF_PLACES = (PLACE_PUT, PLACE_WITHDRAW, RECORD_ERASE)
+
 REGISTRY_EMITS = (
     PLACE_PUT,
     PLACE_WITHDRAW,

@@ -142,6 +142,11 @@ async def erasures(conn: Connection) -> list[Erasure]:
     )
 
 
+async def count_erasures(conn: Connection) -> int:
+    """How many erase events there were so far."""
+    return int(await conn.fetchval("SELECT coalesce(max(id), 0) FROM ledger_erasure"))
+
+
 async def replace_event(conn: Connection, seq: int, *, raw: bytes, kid: str, sig: bytes, leaf: bytes) -> None:
     """Put the bytes of an event right."""
     await conn.execute(

@@ -7,7 +7,7 @@ from time import monotonic
 import structlog
 
 from schemas.node import Amqp
-from services import broker, ledger, ledger_store, postgres, relay
+from services import broker, ledger, ledger_epochs, ledger_store, postgres, relay
 from services.ledger_http import Published
 from services.postgres import Pool
 from services.run import calm, keep
@@ -75,8 +75,8 @@ async def prove(served: Published) -> None:
     await keep("prove", run, postgres.WEATHER)
 
 
-async def thin(served: Published) -> None:
-    """Of checkpoints of one size keep the last, of old ones one for every 256 events."""
+async def thin(served: Published, keeps: int | None) -> None:
+    """Of checkpoints of one size keep the last, of old ones one for every 256 events; of events the last ones."""
 
     async def run() -> None:
         while True:
@@ -84,6 +84,9 @@ async def thin(served: Published) -> None:
                 head = await ledger.current(conn)
                 until = max(0, head.size - RECENT)
                 await ledger_store.thin_checkpoints(conn, every=ledger.KEEP_ONE_IN, keep=until)
+                if keeps is not None:
+                    async with conn.transaction():
+                        await ledger_epochs.let_go(conn, keeps)
             calm()
             await asyncio.sleep(60)
 

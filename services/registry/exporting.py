@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from schemas.place import Place
-from services import ledger, ledger_store
+from services import ledger, ledger_repair_store, ledger_store
 from services.ledger_store import Head
 from services.postgres import Connection, Pool
 from services.registry import rendering, store
@@ -55,6 +55,7 @@ class Export(Struct, frozen=True):
 
     path: Path
     cursor: str
+    erasures: int
     rested: float
 
 
@@ -80,13 +81,15 @@ class Exports:
 
     async def _latest(self, pool: Pool, ending: str) -> Export:
         made = self._made.setdefault(ending, [])
-        if made and monotonic() < made[-1].rested:
-            return made[-1]
         begun = monotonic()
         async with pool.acquire() as conn, conn.transaction(isolation="repeatable_read", readonly=True):
             head = await ledger.current(conn)
             cursor = f"{head.epoch}.{head.size}"
-            if made and made[-1].cursor == cursor:
+            erasures = await ledger_repair_store.count_erasures(conn)
+            if made and made[-1].erasures != erasures:
+                # What is erased must not be read from a file that is still good enough otherwise.
+                self._forget()
+            elif made and (made[-1].cursor == cursor or monotonic() < made[-1].rested):
                 return made[-1]
             path = Path(self._folder.name) / f"{cursor}-{os.urandom(4).hex()}.{ending}"
             last = await ledger_store.event(conn, head.size)
@@ -96,10 +99,15 @@ class Exports:
         moment = (int(last.time.timestamp()) if last else 0) * 1_000_000_000 + head.size % 1_000_000_000
         os.utime(path, ns=(moment, moment))
         took = monotonic() - begun
-        made.append(Export(path, cursor, monotonic() + (REST * took if took > CHEAP_S else 0)))
+        made.append(Export(path, cursor, erasures, monotonic() + (REST * took if took > CHEAP_S else 0)))
         while len(made) > 2:
             made.pop(0).path.unlink(missing_ok=True)
         return made[-1]
+
+    def _forget(self) -> None:
+        for made in self._made.values():
+            while made:
+                made.pop().path.unlink(missing_ok=True)
 
 
 async def _write(file: BinaryIO, conn: Connection, head: Head, form: Form) -> None:

@@ -297,7 +297,7 @@ async def _exported(conn: Connection, batch: Sequence[Asked], now: Loaded) -> di
             found[wish.id, wish.version] = row.body
     if older:
         for one in await ledger_store.at_versions(conn, older):
-            if one.type == event.PLACE_PUT:
+            if one.type == event.PLACE_PUT and not one.erased:
                 made = msgspec.json.decode(one.raw, type=event.Event)
                 found[made.subject.rpartition(":")[2], one.version] = bytes(made.data)
     return found

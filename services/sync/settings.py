@@ -35,6 +35,10 @@ class Settings(Struct, frozen=True):
     heartbeat_s: Annotated[
         int, Meta(ge=1, description="Seconds after which an idle log is signed again.")
     ] = 60
+    feed_keeps: Annotated[
+        int | None,
+        Meta(ge=1000, description="How many of the last events the feed holds at least; without it, all."),
+    ] = None
     database_pool: Annotated[int, Meta(ge=3, description="Connections to the database at most.")] = 20
     database_wait: Annotated[float, Meta(ge=0, description="Seconds to wait for the database at start.")] = (
         30.0

@@ -66,7 +66,7 @@ async def prove(app: web.Application) -> None:
 
 async def thin(app: web.Application) -> None:
     """Thin old checkpoints."""
-    await ledger_work.thin(app[LEDGER])
+    await ledger_work.thin(app[LEDGER], app[SETTINGS].feed_keeps)
 
 
 LOOPS: Loops = {

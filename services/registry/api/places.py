@@ -89,7 +89,10 @@ class Difference(Struct, frozen=True):
 
 
 class Version(Struct, frozen=True):
-    """One version of a place: where it stands, when and by what role it was written, and what changed."""
+    """One version of a place: where it stands, when and by what role it was written, and what changed.
+
+    Of an `erased` one it is not known any more.
+    """
 
     version: int
     cursor: str
@@ -97,6 +100,7 @@ class Version(Struct, frozen=True):
     type: str
     role: str
     changed: dict[str, Difference]
+    erased: bool = False
 
 
 class History(Struct, frozen=True):
@@ -168,7 +172,7 @@ async def first_answer(request: web.Request, seq: int) -> Row:
     """The place as it was when this request was answered before."""
     async with request.app[POOL].acquire() as conn:
         written = await ledger_store.event(conn, seq)
-    if written is None:
+    if written is None or written.erased:
         raise NotFound("What this request made has been erased.")
     made = msgspec.json.decode(written.raw, type=Event)
     return Row(
@@ -253,7 +257,7 @@ async def show_history(request: web.Request) -> web.StreamResponse:
     id = records.full_id(request, records.own_id(request))
     versions = _versions(request.app[POOL], id)
     first = await anext(versions, None)
-    if first is None or first.type != event.PLACE_PUT:
+    if first is None or first.type not in event.OF_PLACES:
         raise NotFound("This network has no such place.")
     response = web.StreamResponse(headers={"Content-Type": "application/json"})
     await response.prepare(request)
@@ -274,8 +278,8 @@ async def _versions(pool: Pool, id: str) -> AsyncIterator[Version]:
         async with pool.acquire() as conn:
             some = await ledger_store.written(conn, id, after=last, limit=AT_ONCE)
         for one in some:
-            data = msgspec.json.decode(one.raw, type=Event).data
-            after = {} if one.type == event.PLACE_WITHDRAW else decide.members(bytes(data))
+            said = one.type == event.PLACE_PUT and not one.erased
+            after = decide.members(bytes(msgspec.json.decode(one.raw, type=Event).data)) if said else {}
             yield _version(one, before, after)
             before, last = after, one.version
         if len(some) < AT_ONCE:
@@ -296,7 +300,8 @@ def _version(one: Written, before: Mapping[str, Raw], after: Mapping[str, Raw]) 
         time=ledger.stamp(one.time),
         type=one.type,
         role=one.author.partition(":")[0],
-        changed=changed,
+        changed={} if one.erased else changed,
+        erased=one.erased,
     )
 
 
