@@ -92,8 +92,10 @@ async def found(conn: Connection, head: Head) -> None:
 
 async def replace_head(conn: Connection, head: Head) -> None:
     """Save a head that has more than grown: another key, descriptor, epoch or hold."""
-    await conn.execute("DELETE FROM ledger_head")
-    await found(conn, head)
+    await conn.execute(
+        f"""UPDATE ledger_head SET ({HEAD}) = ROW ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)""",  # noqa: S608
+        *structs.astuple(head),
+    )
 
 
 async def head(conn: Connection) -> Head | None:

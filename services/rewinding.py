@@ -27,7 +27,7 @@ async def rewind(conn: Connection, node: Node, whose: Identity, rewound: Rewound
     if last is None or here.epoch == 0 or here.tree.size < last:
         return here
     if last < node.start_size:
-        await rewound(conn, node.node, last)
+        await rewound(conn, node.node, 0)
         await follow_store.start_over(conn, node.node)
         return Position()
     tree = await range_at(conn, node, last)

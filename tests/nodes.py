@@ -10,12 +10,14 @@ from uuid import uuid4
 
 import aiohttp
 import msgspec
+from click.testing import CliRunner, Result
 
 from services import ledger
 from services.registry import __main__ as registry_commands
 from services.registry import app as registry_app
 from services.registry import keys
 from services.registry import store as registry_store
+from services.registry.settings import PREFIX
 from services.registry.settings import Settings as RegistrySettings
 from services.sync import app as sync_app
 from services.sync.settings import Settings as SyncSettings
@@ -125,6 +127,24 @@ class Service:
 
 class Registry(Service):
     """One network's registry, with an admin token."""
+
+    root: Path
+
+    async def command(self, *words: str) -> str:
+        """What a command of this registry prints; it must succeed."""
+        done = await self.tried(*words)
+        assert done.exit_code == 0, (words, done.output, done.exception)
+        return done.output
+
+    async def tried(self, *words: str) -> Result:
+        """What became of a command of this registry, in a thread, as it brings an event loop of its own."""
+        said = msgspec.structs.asdict(self.settings)
+        env = {PREFIX + name.upper(): _written(value) for name, value in said.items() if value is not None}
+        return await asyncio.to_thread(CliRunner().invoke, registry_commands.main, list(words), env=env)
+
+    async def key(self, *words: str) -> str:
+        """A command of `key` that the root key signs."""
+        return await self.command("key", *words, "--root-key", str(self.root))
 
     async def add(self, **place: Any) -> Any:
         """Add a place; what was answered."""
@@ -239,6 +259,10 @@ async def eventually(check: Callable[[], Awaitable[Any]], seconds: float = 20) -
         await asyncio.sleep(0.02)
 
 
+def _written(value: object) -> str:
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
 async def new_registry(
     client: aiohttp.ClientSession, database_url: str, folder: Path, **settings: Any
 ) -> Registry:
@@ -253,7 +277,8 @@ async def new_registry(
 
     registry = Registry(client, make)
     registry.settings = chosen
-    registry.node = (await keys.founded(chosen, [folder / "root.key"])).node
+    registry.root = folder / "root.key"
+    registry.node = (await keys.founded(chosen, [registry.root])).node
     registry.token = await registry.token_for("admin")
     return registry
 

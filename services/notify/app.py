@@ -37,6 +37,7 @@ def build(pool: Pool, settings: Settings, client: aiohttp.ClientSession) -> web.
         pool=pool,
         client=client,
         effect=recording.effect,
+        rewound=recording.rewound,
         bell=Bell(),
         gauges=follow.Gauges(metrics),
         now=ledger.clock,

@@ -5,11 +5,13 @@ from time import monotonic
 import msgspec
 from msgspec import Struct
 
+from schemas.node import Descriptor, Epoch
 from schemas.subscription import Change, Filter, Selection
 from schemas.view import Traits
 from services import follow_store
 from services.bell import Bell
 from services.errors import Conflict, Gone, Malformed, Unavailable
+from services.identity import base_of
 from services.notify import store
 from services.notify.match import view_of
 from services.notify.recording import Body
@@ -38,6 +40,7 @@ class Known(Struct, frozen=True):
     head: Position
     floor: Position
     snapshot: str
+    epochs: tuple[Epoch, ...] = ()
 
 
 def position(text: str) -> Position:
@@ -70,6 +73,17 @@ def check(since: Position, known: Known) -> None:
         raise Conflict(
             "This log stands at {head}.", {"head": head}, extra={"code": "cursor-in-future", "head": head}
         )
+    ended = [base_of(e) for e in known.epochs if since[0] < e.epoch <= known.head[0]]
+    if ended and since[1] > min(ended):
+        raise Conflict(
+            "Epoch {epoch} ended at {last}: rewind to there, or begin with the snapshot.",
+            {"epoch": since[0], "last": min(ended)},
+            extra={
+                "code": "epoch-changed",
+                "epochs": [msgspec.to_builtins(e) for e in known.epochs],
+                "snapshot": known.snapshot,
+            },
+        )
     if since < known.floor:
         floor = cursor(known.floor)
         extra = {"code": "cursor-too-old", "floor": floor, "snapshot": known.snapshot}
@@ -85,7 +99,10 @@ async def known(conn: Connection) -> Known:
         return Known(head=(0, 0), floor=(0, 0), snapshot="")
     (one,) = nodes
     floor = await store.floor(conn)
-    return Known(head=(one.epoch, one.size), floor=floor, snapshot=one.url.rstrip("/") + "/snapshot")
+    chain = await follow_store.descriptors(conn, one.node)
+    epochs = msgspec.json.decode(chain[-1][0], type=Descriptor).epochs if chain and one.epoch > 1 else ()
+    snapshot = one.url.rstrip("/") + "/snapshot"
+    return Known(head=(one.epoch, one.size), floor=floor, snapshot=snapshot, epochs=epochs)
 
 
 async def page(pool: Pool, wanted: Filter, since: Position, limit: int) -> Page:

@@ -62,8 +62,26 @@ async def effect(conn: Connection, node: str, batch: Sequence[Followed]) -> None
     await store.add(conn, [_stored((f.epoch, f.seq), f, t) for f, t in told])
     for _, t in told:
         if t.erases:
-            empty = msgspec.json.encode(Body(time=t.body.time))
-            await store.erase(conn, [bytes.fromhex(leaf) for leaf in t.erases], empty)
+            await _forget(conn, t.id, [bytes.fromhex(leaf) for leaf in t.erases], t.body.time)
+
+
+async def rewound(conn: Connection, node: str, size: int) -> None:
+    """Forget the changes of events that the log has no more; of a log that is begun anew, all."""
+    await store.drop_after(conn, size)
+
+
+async def _forget(conn: Connection, id: str, leaves: Sequence[bytes], time: str) -> None:
+    """Forget what erased events said, and what the changes after them say that it was before."""
+    after_erased = False
+    for change in await store.of(conn, id):
+        if change.leaf in leaves:
+            empty = msgspec.json.encode(Body(time=time))
+            await store.replace(conn, msgspec.structs.replace(change, before=None, after=None, body=empty))
+        elif after_erased:
+            body = msgspec.structs.replace(msgspec.json.decode(change.body, type=Body), changed=NO_CHANGES)
+            said = msgspec.structs.replace(change, before=None, body=msgspec.json.encode(body))
+            await store.replace(conn, said)
+        after_erased = change.leaf in leaves
 
 
 async def _is_snapshot(conn: Connection, node: str) -> bool:

@@ -74,13 +74,31 @@ async def latest(conn: Connection, ids: Sequence[str]) -> list[Stored]:
     return convert(rows, list[Stored])
 
 
-async def erase(conn: Connection, leaves: Sequence[bytes], body: bytes) -> None:
-    """Forget what the events of these leaves said: they match nothing any more."""
-    await conn.execute(
-        "UPDATE change SET before = NULL, after = NULL, body = $2 WHERE leaf = ANY($1::bytea[])",
-        list(leaves),
-        body,
+async def of(conn: Connection, id: str) -> list[Stored]:
+    """All changes of a place, oldest first."""
+    rows = await conn.fetch(
+        """SELECT epoch, seq, id, leaf, before, after, erased, body FROM change
+           WHERE id = $1 ORDER BY epoch, seq""",
+        id,
     )
+    return convert(rows, list[Stored])
+
+
+async def replace(conn: Connection, change: Stored) -> None:
+    """Keep another content of a change."""
+    await conn.execute(
+        "UPDATE change SET before = $3, after = $4, body = $5 WHERE epoch = $1 AND seq = $2",
+        change.epoch,
+        change.seq,
+        change.before,
+        change.after,
+        change.body,
+    )
+
+
+async def drop_after(conn: Connection, size: int) -> None:
+    """Forget changes after a size; what a snapshot began with goes with the whole log."""
+    await conn.execute("DELETE FROM change WHERE seq > $1 AND (epoch > 0 OR $1 = 0)", size)
 
 
 async def last_first(conn: Connection) -> int:

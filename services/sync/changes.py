@@ -1,6 +1,6 @@
 """A change of the view as it is stored and as it is told."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, overload
 
 import msgspec
@@ -8,6 +8,7 @@ from msgspec import Raw, Struct
 from msgspec.structs import replace
 
 from schemas import event
+from schemas.event import Erasure
 from schemas.view import RemoveReason, Traits, View, ViewPut, ViewRemove
 from services.canonical import fold
 from services.ledger import Draft
@@ -98,6 +99,12 @@ def remove(sync: str, view: View, members: Mapping[str, str], why: Why, reason: 
     )
     encoded = _fitting(lambda most: replace(data, before=_cut(traits, most)))
     return _draft(sync, view.id, event.VIEW_REMOVE, encoded, traits, None)
+
+
+def erase(record: str, leaves: Sequence[bytes]) -> Draft:
+    """The event by which earlier events of a place lose their content, as a network has erased it."""
+    data = msgspec.json.encode(Erasure(leaves=tuple(leaf.hex() for leaf in leaves)))
+    return Draft(record, event.RECORD_ERASE, data, "record.erase._", "merge")
 
 
 def _fitting(data: Callable[[int], ViewPut | ViewRemove]) -> bytes:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import Struct, convert
 
+from schemas.event import RECORD_ERASE
 from schemas.view import Head
 from services.postgres import Connection
 from services.sync.merge import Said
@@ -138,6 +139,36 @@ async def records_of(conn: Connection, node: str) -> list[str]:
         node,
     )
     return [row["record"] for row in rows]
+
+
+async def erase_events(conn: Connection, node: str, after: int, until: int) -> list[bytes]:
+    """The erase events of a node after one position, up to another."""
+    rows = await conn.fetch(
+        "SELECT raw FROM follow_event WHERE node = $1 AND seq > $2 AND seq <= $3 AND type = $4",
+        node,
+        after,
+        until,
+        RECORD_ERASE,
+    )
+    return [row["raw"] for row in rows]
+
+
+async def tell(conn: Connection, shown: Sequence[tuple[bytes, int]]) -> None:
+    """Which leaves of the networks events of our own log show."""
+    if shown:
+        await conn.copy_records_to_table("told", records=shown, columns=("leaf", "seq"))
+
+
+async def told_of(conn: Connection, leaves: Sequence[bytes]) -> list[tuple[str, bytes]]:
+    """Events of our own log that show these leaves: the record each is of, and its own leaf."""
+    if not leaves:
+        return []
+    rows = await conn.fetch(
+        """SELECT DISTINCT e.record, e.leaf FROM told t JOIN ledger_event e USING (seq)
+           WHERE t.leaf = ANY($1::bytea[]) AND e.erasure IS NULL ORDER BY e.record, e.leaf""",
+        list(leaves),
+    )
+    return [(row["record"], row["leaf"]) for row in rows]
 
 
 async def latest(conn: Connection, records: Sequence[str]) -> list[Latest]:

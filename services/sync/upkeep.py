@@ -17,10 +17,11 @@ from schemas.claim import Claim
 from schemas.event import Event, Withdrawal
 from schemas.place import Place
 from schemas.view import Head, RemoveReason, View
-from services import follow_store, foreign, ledger, ledger_store, merkle, postgres
+from services import follow_store, foreign, ledger, ledger_epochs, ledger_store, merkle, postgres, proofs
 from services.errors import Untrue
 from services.follow_store import Node
-from services.ledger import Pen
+from services.ledger import Draft, Pen
+from services.ledger_epochs import LEAVES_AT_ONCE
 from services.merkle import Range
 from services.postgres import Connection, Pool
 from services.sync import changes, fields, merge, store
@@ -57,6 +58,8 @@ class Work(Struct):
     nodes: dict[str, Node]
     gauges: Gauges
     dirty: set[int] = set()
+    # Events of our own log that show erased content, by the record they are of.
+    erasing: dict[str, list[bytes]] = {}
     places: int = 0
     voices: collections.Counter[str] = msgspec.field(default_factory=collections.Counter)
 
@@ -82,19 +85,17 @@ async def merge_once(pool: Pool, pen: Pen, gauges: Gauges) -> bool:
         before = await store.merged(conn)
         basis = (merge.followed_hash((n.node for n in followed), ()), merge.policy_id())
         stood = await store.basis(conn)
-        again = await store.rewinds(conn)
-        replaced = {n.node for n in followed if n.rewinds != again.get(n.node, n.rewinds)}
+        replaced = await _replaced(conn, followed)
         if {h.node: h for h in heads} == before and stood == basis and not replaced:
             return False
         work = Work(conn, pen, head, {n.node: n for n in followed}, gauges)
         # What another policy made of a log says nothing of what this one makes of it.
         usable = before if stood is not None and stood[1] == basis[1] else {}
         usable = {node: head for node, head in usable.items() if node not in replaced}
-        gone = [*sorted(before.keys() - {h.node for h in heads}), *sorted(replaced)]
-        changed = [*await _all_of(conn, gone), *await _changed(conn, usable, heads)]
-        changed = list(dict.fromkeys(changed))
+        changed = await _to_merge(work, before, usable, heads)
         for start in range(0, len(changed), CHUNK):
             await _merge_some(work, changed[start : start + CHUNK])
+        await _erase_the_rest(work)
         if work.dirty:
             await store.refresh_buckets(conn, sorted(work.dirty))
         await _stand_at(conn, before, heads)
@@ -106,6 +107,60 @@ async def merge_once(pool: Pool, pen: Pen, gauges: Gauges) -> bool:
     gauges.records.inc(len(changed))
     gauges.places.inc(work.places)
     return True
+
+
+async def _replaced(conn: Connection, followed: Sequence[Node]) -> set[str]:
+    """Nodes of which something else is held now than what was merged, and not only more."""
+    merged = await store.rewinds(conn)
+    return {n.node for n in followed if n.rewinds != merged.get(n.node, n.rewinds)}
+
+
+async def _to_merge(
+    work: Work, before: Mapping[str, Head], usable: Mapping[str, Head], heads: Sequence[Head]
+) -> list[str]:
+    """The records whose places may change, each once: those of the changed logs, and what erased content showed in."""
+    left = before.keys() - {h.node for h in heads}
+    gone = sorted(left | (before.keys() - usable.keys()))
+    changed = [*await _all_of(work.conn, gone), *await _changed(work.conn, usable, heads)]
+    for head in heads:
+        after = usable[head.node].size if head.node in usable else 0
+        await _note_erased(work, await store.erase_events(work.conn, head.node, after, head.size))
+    return list(dict.fromkeys([*changed, *map(_view_of, work.erasing)]))
+
+
+def _view_of(record: str) -> str:
+    """The common id of a place whose events in our log are of this record."""
+    return record.partition(":")[2]
+
+
+async def _note_erased(work: Work, raws: Sequence[bytes]) -> None:
+    """Which of our own events show what these erase events take away."""
+    leaves = [leaf for raw in raws for leaf in proofs.erased_leaves(foreign.decoded(raw, Event))]
+    for record, leaf in await store.told_of(work.conn, leaves):
+        work.erasing.setdefault(record, []).append(leaf)
+
+
+async def _erase_the_rest(work: Work) -> None:
+    """Erase what is told of places that had left the view before."""
+    if drafts := [d for record in sorted(work.erasing) for d in _erasures(work, record)]:
+        await _append(work, drafts, [()] * len(drafts))
+
+
+def _erasures(work: Work, record: str) -> list[Draft]:
+    leaves = work.erasing.pop(record, [])
+    return [
+        changes.erase(record, leaves[start : start + LEAVES_AT_ONCE])
+        for start in range(0, len(leaves), LEAVES_AT_ONCE)
+    ]
+
+
+async def _append(work: Work, drafts: Sequence[Draft], shown: Sequence[Sequence[bytes]]) -> None:
+    """Write into our own log, and keep which leaves of the networks each event shows."""
+    work.head, entries = await ledger.append(work.conn, work.head, drafts, work.pen)
+    await store.tell(
+        work.conn, [(leaf, e.seq) for e, leaves in zip(entries, shown, strict=True) for leaf in leaves]
+    )
+    await ledger_epochs.redact(work.conn, entries)
 
 
 async def _stand_at(conn: Connection, before: Mapping[str, Head], heads: Sequence[Head]) -> None:
@@ -152,7 +207,7 @@ def _reference(latest: Mapping[str, Latest], record: str) -> set[str]:
 
 
 def _is_place(latest: Latest | None) -> bool:
-    return latest is not None and latest.type in (event.PLACE_PUT, event.PLACE_WITHDRAW)
+    return latest is not None and latest.type in event.OF_PLACES
 
 
 def _counts(work: Work, record: str) -> bool:
@@ -217,8 +272,10 @@ def _record(latest: Latest, created: int) -> Record | str:
         found = msgspec.json.decode(latest.raw, type=Event)
         if latest.type == event.PLACE_PUT:
             place, successor = msgspec.json.decode(found.data, type=Place), None
-        else:
+        elif latest.type == event.PLACE_WITHDRAW:
             place, successor = None, msgspec.json.decode(found.data, type=Withdrawal).successor
+        else:
+            place, successor = None, None
     except foreign.UNREADABLE as error:
         return str(error)
     return Record(
@@ -257,22 +314,38 @@ async def _merge_component(work: Work, touched: set[str], why: Why) -> None:
     old_of = await store.views_of(work.conn, ids)
     old = await _old(work.conn, old_of)
     new = {v.id: v for members in merge.clusters(records, claims) if (v := merge.merged(members, claims))}
-    puts = [changes.shown(v) for v in new.values() if v != old.get(v.id)]
+    node = work.head.node
+    erased = {v for v in {*new, *old} if f"{node}:{v}" in work.erasing}
+    puts = [changes.shown(v) for v in new.values() if v != old.get(v.id) or v.id in erased]
     gone = [v for id, v in old.items() if id not in new]
     members = {alias: v.id for v in new.values() for alias in v.aliases}
-    node = work.head.node
-    drafts = [changes.put(node, now, old.get(now.view.id), why) for now in puts]
     read = {record.id: record for record in records}
-    drafts += [changes.remove(node, v, members, why, _reason(work, v.id, members, read)) for v in gone]
+    drafts: list[tuple[Draft, tuple[bytes, ...]]] = [
+        (d, ()) for v in sorted(erased) for d in _erasures(work, f"{node}:{v}")
+    ]
+    drafts += [_put(node, now, None if now.view.id in erased else old.get(now.view.id), why) for now in puts]
+    # The erase event of a place that is gone tells that it is.
+    leaving = [(v, _reason(work, v.id, members, read)) for v in gone if v.id not in erased]
+    drafts += [(changes.remove(node, v, members, why, reason), _leaves(v)) for v, reason in leaving]
     await _write_members(work, old_of, members)
     await _write_views(work, puts, gone)
     if drafts:
-        work.head, _ = await ledger.append(work.conn, work.head, drafts, work.pen)
+        await _append(work, [draft for draft, _ in drafts], [leaves for _, leaves in drafts])
     work.gauges.changes.labels("put").inc(len(puts))
     work.gauges.changes.labels("remove").inc(len(gone))
     work.places += len(new) - len(old)
     work.voices.update(_voices(new.values()))
     work.voices.subtract(_voices(old.values()))
+
+
+def _put(node: str, now: Shown, before: View | None, why: Why) -> tuple[Draft, tuple[bytes, ...]]:
+    """The event of a place, and the leaves of the networks that it shows."""
+    leaves = {*_leaves(now.view), *(_leaves(before) if before else ())}
+    return changes.put(node, now, before, why), tuple(sorted(leaves))
+
+
+def _leaves(view: View) -> tuple[bytes, ...]:
+    return tuple(bytes.fromhex(voice.leaf) for voice in view.records)
 
 
 def _reason(work: Work, id: str, members: Mapping[str, str], read: Mapping[str, Record]) -> RemoveReason:

@@ -14,7 +14,7 @@ from uuid_utils import uuid7
 
 from schemas.event import PLACE_PUT, REGISTRY_EMITS
 from schemas.node import Amqp, Signed
-from services import identity, merkle, signing
+from services import identity, merkle, signing, succession
 from services.identity import About
 from services.merkle import Range
 
@@ -38,7 +38,7 @@ class Impostor:
         self.lines: list[dict[str, Any]] = []
         self.versions: dict[str, int] = {}
         self.subjects: dict[str, str] = {}
-        self.n = 0
+        self.n, self.epoch = 0, 1
         self.answers: dict[str, Answer] = {}
         self.asked: list[str] = []
         self.close: dict[str, Any] = {}
@@ -56,14 +56,14 @@ class Impostor:
         place = {"name": f"Lieu {seq}", "status": "open", "address": {"postcode": "35000"}}
         content = {
             "specversion": "1.0",
-            "id": f"1-{seq:016d}",
+            "id": f"{self.epoch}-{seq:016d}",
             "source": f"urn:maillage:{self.node}",
             "type": PLACE_PUT,
             "subject": subject,
             "time": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "datacontenttype": "application/json",
             "sequence": f"{seq:016d}",
-            "epoch": 1,
+            "epoch": self.epoch,
             "recordversion": version,
             "salt": signing.text(os.urandom(16)),
             "data": place,
@@ -103,7 +103,7 @@ class Impostor:
             "v": 1,
             "node": self.node,
             "n": self.n,
-            "epoch": 1,
+            "epoch": self.epoch,
             "size": len(self.lines),
             "log_root": merkle.root(self.tree()).hex(),
             "descriptor": identity.verified(self.chain).hash,
@@ -115,6 +115,17 @@ class Impostor:
         }
         return self.signed(msgspec.json.encode(content), signing.CHECKPOINT)
 
+    def open_epoch(self, size: int) -> None:
+        """Go on after the first events, so many of them, in a new epoch."""
+        self.lines = self.lines[:size]
+        self.descend(succession.opened(self.tree(), "opened"))
+        self.epoch += 1
+
+    def descend(self, *changes: succession.Change) -> None:
+        """Sign another descriptor."""
+        raw = succession.successor(identity.verified(self.chain), *changes, created="2026-01-02T00:00:00Z")
+        self.chain.append(identity.signed(raw, [self.root]))
+
     def page(self, after: int) -> list[dict[str, Any]]:
         """The lines of a feed page."""
         return [*self.lines[after:], {"checkpoint": self.checkpoint()}]
@@ -123,7 +134,7 @@ class Impostor:
         """A snapshot of the log, of these lines instead of the latest ones."""
         tree = self.tree()
         head = {
-            "epoch": 1,
+            "epoch": self.epoch,
             "size": tree.size,
             "log_root": merkle.root(tree).hex(),
             "descriptor": identity.verified(self.chain).hash,

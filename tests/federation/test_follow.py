@@ -282,7 +282,7 @@ async def test_a_full_inbox_rings(monkeypatch: pytest.MonkeyPatch) -> None:
     """A message for which there is no room is not forgotten: the feed is looked at, though no other follows it."""
 
     def message(seq: int, size: int = 10) -> inbox.Message:
-        return inbox.Message(seq=seq, text=SignedText(raw="x" * size, kid="k", sig="s"))
+        return inbox.Message(epoch=1, seq=seq, text=SignedText(raw="x" * size, kid="k", sig="s"))
 
     monkeypatch.setattr(inbox, "MOST", 3)
     monkeypatch.setattr(inbox, "MOST_BYTES", 1000)
@@ -306,7 +306,7 @@ def test_a_message_that_comes_twice_at_once_is_one() -> None:
 
     def left(*numbers: int) -> list[int]:
         text = SignedText(raw="x", kid="k", sig="s")
-        return [m.seq for m in inbox.unrepeated([inbox.Message(n, text) for n in numbers], 20)]
+        return [m.seq for m in inbox.unrepeated([inbox.Message(1, n, text) for n in numbers], 20)]
 
     assert left(19, 21, 21, 20, 22, 21, 22) == [21, 22]
     assert left(21, 23, 22) == [21, 23]

@@ -81,7 +81,7 @@ async def serving(database_url: str, folder: Path) -> AsyncIterator[Log]:
     async with postgres.pool(database_url, migrations=postgres.scripts("ledger")) as pool:
         async with pool.acquire() as conn, conn.transaction():
             key = pen.keyring.make()
-            node = await ledger.found(conn, ABOUT, root=key, online=key, pen=pen)
+            node = await ledger.found(conn, ABOUT, roots=[key], online=key, pen=pen)
         log = Log(pool, pen, node)
 
         async def ready(app: Any) -> dict[str, str]:

@@ -116,9 +116,12 @@ def _voice(voiced: Voiced, place: Raw | None) -> Voice:
         network=voiced.node,
         version=voiced.version,
         cursor=f"{voiced.epoch}.{voiced.seq}",
-        status="withdrawn" if place is None else "present",
+        status=STATUS.get(voiced.type, "present"),
         place=place,
     )
+
+
+STATUS = {event.PLACE_WITHDRAW: "withdrawn", event.RECORD_ERASE: "erased"}
 
 
 def _freshness(node: Node) -> Freshness:

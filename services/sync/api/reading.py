@@ -57,6 +57,8 @@ async def why_not(conn: Connection, id: str) -> Failure:
 async def _withdrawal(conn: Connection, id: str) -> dict[str, object]:
     """What the network said when it took this record back; nothing where it did not, or cannot be read."""
     for voiced in await store.voices(conn, [id]):
+        if voiced.type == event.RECORD_ERASE:
+            return {"reason": "erased", "since": foreign.decoded(voiced.raw, Event).time}
         if voiced.type == event.PLACE_WITHDRAW:
             try:
                 found = foreign.decoded(voiced.raw, Event)
