@@ -77,7 +77,7 @@ async def _forget(conn: Connection, id: str, leaves: Sequence[bytes], time: str)
         if change.leaf in leaves:
             empty = msgspec.json.encode(Body(time=time))
             await store.replace(conn, msgspec.structs.replace(change, before=None, after=None, body=empty))
-        elif after_erased:
+        elif after_erased and not change.erased:
             body = msgspec.structs.replace(msgspec.json.decode(change.body, type=Body), changed=NO_CHANGES)
             said = msgspec.structs.replace(change, before=None, body=msgspec.json.encode(body))
             await store.replace(conn, said)
