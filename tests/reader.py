@@ -162,6 +162,12 @@ class Node:
             insist(good >= authority["threshold"] > 0, f"descriptor {version}: too few signatures")
             insist(now["version"] == version, f"descriptor {version}: numbered otherwise")
             insist(now["prev"] == (self.hashes[-1] if before else None), f"descriptor {version}: other prev")
+            told = [(e["epoch"], e["base"] is None) for e in now["epochs"]]
+            insist(
+                told and told == [(n, n == 1) for n in range(1, len(told) + 1)], "epochs that do not follow"
+            )
+            kept = authority["epochs"]
+            insist(now["epochs"][: len(kept)] == kept, f"descriptor {version}: other epochs than before")
             self.hashes.append(h(one["raw"].encode()).hex())
             before = now
         self.now = now
@@ -180,10 +186,8 @@ class Node:
 
     def epoch(self, seq):
         """The epoch in which the event of this number on the current chain was written."""
-        for epoch in reversed(self.now["epochs"]):
-            if seq > (epoch["base"]["size"] if epoch["base"] else 0):
-                return epoch["epoch"]
-        raise Refused(f"no epoch has {seq}")
+        found = (e["epoch"] for e in reversed(self.now["epochs"]) if seq > (e["base"] or {"size": 0})["size"])
+        return next(found)
 
     def signed(self, kind, one, at):
         """Refused unless a key that is valid at this position signed this."""

@@ -4,18 +4,19 @@ import ast
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
 
 from schemas.event import Line, SignedText, SnapshotHead
-from schemas.node import Signed
+from schemas.node import Descriptor, Signed
 from services import identity, ledger, merkle, proofs, signing
-from services.errors import Conflict, Failure, Forked, Malformed, Untrue
+from services.errors import Failure, Forked, Untrue
 from services.identity import Identity
 from services.ledger_store import Head
 from services.merkle import Range
+from services.problems import STATUS
 from services.proofs import Heard, Position
 from services.sync import digest
 from tests import reader, vectors
@@ -364,31 +365,30 @@ def test_a_snapshot_that_must_be_refused(case: Json) -> None:
         reader.Log(reader.Node(PAGES["descriptors"])).snapshot(case["body"])
 
 
-@pytest.mark.parametrize("case", PAGES["cursors"]["answers"], ids=lambda case: case["cursor"])
-def test_cursors_are_answered_as_they_are_told(case: Json) -> None:
-    """A log tells what is wrong with a cursor, and never guesses what was meant."""
-    epoch, size = reader.cursor(PAGES["cursors"]["head"])
-    now = ledger.clock()
-    head = Head(
-        node=PAGES["node"],
-        epoch=epoch,
-        size=size,
-        n=1,
-        kid="",
-        descriptor="",
-        peaks=(),
-        full_size=0,
-        signed_at=now,
-    )
-    problem: Failure | None = None
+async def answered(cursor: str, head: str, floor: int = 0) -> Json:
+    """What our log, standing there, says to a cursor."""
+    epoch, size = reader.cursor(head)
+    where = Head(
+        node="", epoch=epoch, size=size, n=1, kid="", descriptor="", peaks=(), full_size=0,
+        signed_at=ledger.clock(), floor=floor,
+    )  # fmt: skip
     try:
-        ledger.check_cursor(ledger.position(case["cursor"]), head)
-    except (Malformed, Conflict) as failure:
-        problem = failure
-    expected = {400: Malformed, 409: Conflict}.get(case["status"], type(None))
-    assert type(problem) is expected
-    if problem:
-        assert problem.extra["code"] == case["code"]
+        await ledger.check_cursor(cast(Any, None), ledger.position(cursor), where)
+    except Failure as failure:
+        return {"status": STATUS[type(failure)], **failure.extra}
+    return {"status": 200}
+
+
+async def test_cursors_are_answered_as_they_are_told() -> None:
+    """A log tells what is wrong with a cursor, and never guesses what was meant."""
+    cursors = PAGES["cursors"]
+    floor = reader.cursor(cursors["floor"])[1]
+    for cases, start in ((cursors["answers"], 0), (cursors["answers_from_the_floor"], floor)):
+        for case in cases:
+            assert {
+                "cursor": case["cursor"],
+                **await answered(case["cursor"], cursors["head"], start),
+            } == case
 
 
 # Epochs
@@ -399,8 +399,9 @@ EPOCHS, REDACTED = PAGES["epochs"], PAGES["redacted"]
 
 def test_each_number_has_the_epoch_in_which_it_was_written() -> None:
     """However often a log was cut, looking from the last epoch back finds where an event was written."""
-    node = reader.Node(EPOCHS["descriptors"])
-    assert {seq: node.epoch(int(seq)) for seq in EPOCHS["epoch_of"]} == EPOCHS["epoch_of"]
+    theirs, ours = reader.Node(EPOCHS["descriptors"]), owner(EPOCHS["descriptors"])
+    for seq, epoch in EPOCHS["epoch_of"].items():
+        assert theirs.epoch(int(seq)) == ours.epoch_of(int(seq)) == epoch
     assert list(EPOCHS["epoch_of"].values()) == [1, 1, 1, 1, 1, 2, 4, 4]
 
 
@@ -430,7 +431,9 @@ def rewound(leaves: list[str], size: int) -> list[bytes]:
 @named(EPOCHS["rewinds"])
 def test_a_follower_rewinds_to_the_smallest_base_of_newer_epochs(case: Json) -> None:
     """Its own leaves up to there have the root that the epoch names, and the feed goes on from there."""
-    peaks = rewound(case["leaves"], reader.cursor(case["to"]["cursor"])[1])
+    size = reader.cursor(case["to"]["cursor"])[1]
+    assert owner(EPOCHS["descriptors"]).last_of(reader.cursor(case["from"])[0]) == size
+    peaks = rewound(case["leaves"], size)
     assert reader.root(peaks).hex() == case["to"]["root"]
     assert [peak.hex() for peak in peaks] == case["to"]["peaks"]
     assert theirs({**case, "start": case["to"]}, EPOCHS["descriptors"]).cursor == case["end"]["cursor"]
@@ -444,12 +447,19 @@ def test_a_follower_that_was_told_another_log_cannot_rewind(case: Json) -> None:
     assert reader.root(rewound(EPOCHS["rewinds"][0]["leaves"], base["size"])).hex() == base["root"]
 
 
-def test_old_cursors_are_valid_up_to_the_smallest_newer_base() -> None:
+async def test_old_cursors_are_valid_up_to_the_smallest_newer_base(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is told of a cursor follows from the descriptor alone."""
-    epochs = json.loads(EPOCHS["descriptors"][-1]["raw"])["epochs"]
+    said = owner(EPOCHS["descriptors"]).descriptor
+
+    async def described(conn: object) -> Descriptor:
+        return said
+
+    monkeypatch.setattr(ledger, "described", described)
+    seen = set()
     for case in EPOCHS["cursors"]:
         epoch, seq = reader.cursor(case["cursor"])
-        newer = [each["base"]["size"] for each in epochs if each["base"] and each["epoch"] > epoch]
-        changed = bool(newer) and seq > min(newer)
-        assert changed is (case.get("code") == "epoch-changed"), case
-        assert not changed or case["epochs"] == epochs
+        newer = [each.base.size for each in said.epochs if each.base and each.epoch > epoch]
+        assert bool(newer and seq > min(newer)) is (case.get("code") == "epoch-changed"), case
+        assert {"cursor": case["cursor"], **await answered(case["cursor"], "4.8")} == case
+        seen.add(case["status"])
+    assert seen == {200, 409}

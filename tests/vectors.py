@@ -99,6 +99,12 @@ def _unheld(one: Author) -> list[Json]:
     def instead(**changes: Any) -> Json:
         return one.approved({**two, **changes}, one.roots)
 
+    def later(**changes: Any) -> Json:
+        return one.next(one.roots, **changes)
+
+    epochs = one.said["epochs"]
+    moved = [epochs[0], {**epochs[1], "base": {**epochs[1]["base"], "size": 59}}]
+    third_epoch, baseless = {**moved[1], "epoch": 3}, {**moved[1], "base": None}
     known = two["signing_keys"][0]
     misnamed = {**known, "kid": "0" * 16}
     tampered = {**second, "signatures": [_tampered(second["signatures"][0])]}
@@ -118,6 +124,11 @@ def _unheld(one: Author) -> list[Json]:
         _refused("no threshold", "version 1 asks for no signature at all", free),
         _refused("misnamed key", "a kid is not the one of its key", first, instead(signing_keys=[misnamed])),
         _refused("key listed twice", "one kid has two ranges", first, instead(signing_keys=[known, known])),
+        _refused("rewritten epoch", "version 4 moves the base of an epoch", *one.chain, later(epochs=moved)),
+        _refused("forgotten epoch", "version 4 has one epoch less", *one.chain, later(epochs=moved[:1])),
+        _refused("skipped epoch", "epoch 3 follows epoch 1", first, instead(epochs=[moved[0], third_epoch])),
+        _refused("second beginning", "epoch 2 is based on nothing", first, instead(epochs=[moved[0], baseless])),
+        _refused("no epoch", "there is no epoch", first, instead(epochs=[])),
         _refused("empty", "there is no descriptor"),
     ]  # fmt: skip
 
@@ -568,7 +579,7 @@ def _snapshots() -> Json:
 
 
 def _cursors() -> Json:
-    """Cursors as a log of 12 events in its first epoch answers them."""
+    """Cursors as a log of 12 events in its first epoch answers them, whole and without its first five events."""
     malformed = (
         "",
         "1",
@@ -585,14 +596,18 @@ def _cursors() -> Json:
         "1.2 ",
         "\uff11.2",
     )
-    return {
-        "head": "1.12",
-        "answers": [
-            *({"cursor": text, "status": 200} for text in ("0.0", "1.0", "1.11", "1.12")),
-            *({"cursor": text, "status": 400, "code": "cursor-malformed"} for text in malformed),
-            *({"cursor": text, "status": 409, "code": "cursor-in-future"} for text in ("1.13", "2.0", "2.1")),
-        ],
-    }
+    old = {"status": 410, "code": "cursor-too-old", "floor": "1.5", "snapshot": "/snapshot"}
+    future = {"status": 409, "code": "cursor-in-future", "head": "1.12"}
+    whole = [
+        *({"cursor": text, "status": 200} for text in ("0.0", "1.0", "1.11", "1.12")),
+        *({"cursor": text, "status": 400, "code": "cursor-malformed"} for text in malformed),
+        *({"cursor": text, **future} for text in ("1.13", "2.0", "2.1")),
+    ]
+    short = [
+        *({"cursor": text, **old} for text in ("0.0", "1.0", "1.4")),
+        *({"cursor": text, "status": 200} for text in ("1.5", "1.12")),
+    ]
+    return {"head": "1.12", "floor": "1.5", "answers": whole, "answers_from_the_floor": short}
 
 
 # Epochs
