@@ -373,6 +373,10 @@ def view(url):
         entries = {e["id"]: e["hash"] for e in listed}
         insist(bucket_hash(entries).hex() == expected, f"bucket {number} has other entries")
         count += len(entries)
+    trust = json.loads(get(f"{url}/trust"))
+    nodes = [each["node"] for each in trust["node"] if each["mode"] == "follow"]
+    hidden = [each["record"] for each in trust.get("hidden", ())]
+    insist(followed_hash(nodes, hidden) == said["followed"], "it follows others than it says")
     top = view_root(said["policy_id"], said["followed"], [bytes.fromhex(b) for b in hashes])
     insist(len(hashes) == 256 and (top.hex(), count) == (said["view_root"], said["count"]), "another view")
     return said

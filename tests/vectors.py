@@ -12,7 +12,7 @@ import msgspec
 from schemas import event as events
 from schemas.claim import Claim
 from schemas.place import Place
-from schemas.vocabulary import Area, Term, Vocabulary
+from schemas.vocabulary import Area, Term
 from services import merkle, signing
 from services.merkle import Range
 from services.sync import merge
@@ -181,7 +181,7 @@ def log() -> Author:
     author.write(2, place("La Cuisine", status="project"))
     author.write(3, msgspec.to_builtins(Claim(a=mine, b=other, verdict="same")), events.CLAIM_PUT)
     term = Term(namespace="ouest", code="atelier-bois", labels={"fr": "Atelier bois"}, close=("fablab",))
-    author.write(4, msgspec.to_builtins(Vocabulary(terms=(term,))), events.VOCABULARY_PUT)
+    author.write(4, msgspec.to_builtins(term), events.VOCABULARY_PUT)
     area = Area(name="Bassin rennais", communes=("35238", "35051"))
     author.write(5, msgspec.to_builtins(area), events.AREA_PUT)
     author.write(1, place("L'Établi", status="closed", closed_on="2026-01"))

@@ -140,7 +140,7 @@ async def test_a_digest_that_does_not_prove_is_refused(federation: Federation, l
     await sync.caught_up([registry])
     async with served([honest("sync")]) as impostors:
         impostor = impostors["sync"]
-        answers: dict[str, Any] = {path: await sync.get(path) for path in LEVELS[:2]}
+        answers: dict[str, Any] = {path: await sync.get(path) for path in ("/trust", *LEVELS[:2])}
         answers |= {path: await sync.get(path) for path in map(LEVELS[2].format, range(256))}
         for path, answer in answers.items():
             impostor.says(path, msgspec.json.encode(answer))
