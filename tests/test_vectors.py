@@ -198,7 +198,11 @@ def test_digests_of_followed_sets_and_views() -> None:
         buckets.setdefault(view["bucket"], {})[view["id"]] = view["hash"]
     hashes = {b: reader.bucket_hash(entries) for b, entries in buckets.items()}
     assert {str(b): each.hex() for b, each in sorted(hashes.items())} == DIGESTS["buckets"]
-    assert max(map(len, buckets.values())) > 1
+    full = sorted(max(buckets.values(), key=len).items())
+    entries = [reader.h(id.encode()) + bytes.fromhex(said) for id, said in full]
+    assert len(entries) == 2
+    assert entries != sorted(entries)
+    assert digest.bucket_hash(entries) == digest.bucket_hash(entries[::-1]) == reader.bucket_hash(dict(full))
     every = [hashes.get(b, bytes.fromhex(DIGESTS["other_buckets"])) for b in range(256)]
     policy, followed = DIGESTS["policy_id"], DIGESTS["followed_hash"]
     assert digest.view_root(policy, followed, every) == reader.view_root(policy, followed, every)

@@ -329,12 +329,10 @@ def digests() -> Json:
 
 
 def _records(nodes: Sequence[str]) -> list[Record]:
-    """Places of three networks, two of them in one bucket."""
+    """Places of three networks; two are in one bucket, of which the smaller id has the greater hash."""
     ids = [record_id(node, number) for node in nodes for number in range(1, 5)]
-    bucket = merge.bucket(ids[0])
-    ids.append(
-        next(i for i in (record_id(nodes[1], n) for n in range(5, 10**6)) if merge.bucket(i) == bucket)
-    )
+    first, more = _name(ids[0]), (record_id(nodes[1], number) for number in range(5, 10**6))
+    ids.append(next(i for i in more if _name(i)[0] == first[0] and _name(i) < first))
     return [
         Record(id, 1, merkle.leaf(id.encode()).hex(), CREATED, msgspec.convert(place(f"Lieu {n}"), Place))
         for n, id in enumerate(ids)
