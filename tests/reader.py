@@ -217,7 +217,7 @@ class Node:
         return event
 
     def erased(self, line, at):
-        """The leaf of a redacted line, which an event of the node further on must list."""
+        """The record and the leaf of a redacted line, which an event of that record further on must list."""
         insist(line.get("by"), f"nothing says why {at} is redacted")
         said = envelope(line["by"]["raw"])
         insist(said, "the erasure cannot be read")
@@ -225,21 +225,22 @@ class Node:
         self.event(line["by"], there)
         insist(said["type"] == ERASE and there > at, "this erases nothing before it")
         insist(line["leaf"] in said["data"]["leaves"] and line["seq"] == at[1], f"this does not erase {at}")
-        return bytes.fromhex(line["leaf"])
+        return said["subject"], bytes.fromhex(line["leaf"])
 
 
 class Log:
     """How far a log is proven: its Merkle range, and the latest event of every record."""
 
-    def __init__(self, node, size=0, peaks=(), versions=None):
+    def __init__(self, node, size=0, peaks=(), versions=None, redacted=()):
         self.node, self.size, self.peaks = node, size, list(peaks)
-        self.latest, self.versions = {}, dict(versions or {})
-        # Whether versions may have been passed over, every record is known, and what was redacted and not yet erased.
-        self.gaps, self.whole, self.open = False, size == 0, set()
+        self.latest, self.versions, self.signed = {}, dict(versions or {}), 0
+        # Records of which versions were passed over, whether any may have been, and whether all records are known.
+        self.redacted, self.gaps, self.whole = set(redacted), False, size == 0
 
     @property
     def cursor(self):
-        return f"{self.node.epoch(self.size) if self.size else 0}.{self.size}"
+        written = self.node.epoch(self.size) if self.size else 0
+        return f"{max(written, self.signed)}.{self.size}"
 
     def _append(self, leaf):
         self.peaks, self.size = merged(self.peaks, self.size, leaf), self.size + 1
@@ -249,24 +250,23 @@ class Log:
     def _note(self, event, leaf):
         record, version = event["subject"], event["recordversion"]
         known = self.versions.get(record, 0)
-        fits = version > known if self.gaps else version == known + 1
+        fits = version > known if self.gaps or record in self.redacted else version == known + 1
         insist(fits, f"{record} goes from version {known} to {version}")
         self.versions[record], self.latest[record] = version, leaf
-        if event["type"] == ERASE:
-            self.open -= {bytes.fromhex(each) for each in event["data"]["leaves"]}
 
     def _line(self, line):
         at = self.node.epoch(self.size + 1), self.size + 1
         if line.get("redacted"):
-            event, leaf = None, self.node.erased(line, at)
-            self.open.add(leaf)
-        else:
-            event, leaf = self.node.event(line, at), h(b"\0", line["raw"].encode())
-            self.whole &= event is not None
-        self._append(leaf)
+            record, leaf = self.node.erased(line, at)
+            self.redacted.add(record)
+            self.latest[record] = leaf
+            return self._append(leaf)
+        event, leaf = self.node.event(line, at), h(b"\0", line["raw"].encode())
         self.gaps |= event is None
-        if event:
+        self.whole &= event is not None
+        if event is not None:
             self._note(event, leaf)
+        return self._append(leaf)
 
     @reading()
     def page(self, body):
@@ -285,8 +285,8 @@ class Log:
 
     def _agree(self, said):
         insist(said["log_root"] == root(self.peaks).hex(), "this is not the log that was signed")
-        # The record of what was redacted is known only where its erasure stands.
-        if said["state_root"] and self.whole and not self.open:
+        self.signed = said["epoch"]
+        if said["state_root"] and self.whole:
             state = (state_root(self.latest).hex(), len(self.latest))
             insist(state == (said["state_root"], said["count"]), "this is not the state that was signed")
 
@@ -346,8 +346,7 @@ def log(url, pinned=None):
             raise
         read = snap
     insist(root(read.peaks) == root(snap.peaks), "feed and snapshot are two logs")
-    known = read.whole and not read.open
-    insist(not known or read.latest == snap.latest, "feed and snapshot are two states")
+    insist(not read.whole or read.latest == snap.latest, "feed and snapshot are two states")
     while read.page(get(f"{url}/feed?after={read.cursor}&limit=1000")):
         pass
     node.checkpoint(json.loads(get(f"{url}/checkpoint")))

@@ -293,8 +293,9 @@ def theirs(case: Json, chain: list[Json]) -> reader.Log:
     start = case["start"]
     size = reader.cursor(start["cursor"])[1]
     peaks = [bytes.fromhex(peak) for peak in start["peaks"]]
-    log = reader.Log(reader.Node(case.get("descriptors", chain)), size, peaks, start["versions"])
-    log.gaps = case.get("redacted_before", False)
+    log = reader.Log(
+        reader.Node(case.get("descriptors", chain)), size, peaks, start["versions"], start.get("redacted", ())
+    )
     log.page(case["body"])
     return log
 
@@ -308,11 +309,13 @@ def ours(case: Json, chain: list[Json]) -> tuple[Position, list[proofs.Followed]
     found, after, close = proofs.proven(page, Position(epoch=epoch, tree=tree), whose)
     if close.descriptor not in whose.heads:
         raise Untrue
-    known, blind = dict(start["versions"]), False
+    known, redacted, blind = dict(start["versions"]), set(start.get("redacted", ())), False
     for each in found:
-        if each.event is None:
+        if each.erased is not None:
+            redacted.add(each.erased.record)
+        elif each.event is None:
             blind = True
-        elif not blind:
+        elif not blind and each.event.subject not in redacted:
             proofs.next_version(each, known.get(each.event.subject))
             known[each.event.subject] = each.event.recordversion
     return after, found
@@ -409,17 +412,26 @@ def test_each_number_has_the_epoch_in_which_it_was_written() -> None:
     assert list(EPOCHS["epoch_of"].values()) == [1, 1, 1, 1, 1, 2, 4, 4]
 
 
-@named([*EPOCHS["proves"], *REDACTED["proves"]])
-def test_a_page_of_epochs_or_erased_events_proves(case: Json) -> None:
-    """The reader stands where it leads."""
-    log = theirs(case, (EPOCHS if case in EPOCHS["proves"] else REDACTED)["descriptors"])
-    assert log.cursor == case["end"]["cursor"]
-    assert reader.root(log.peaks).hex() == case["end"]["root"]
+SPECIAL = [
+    *((case, EPOCHS["descriptors"]) for case in EPOCHS["proves"]),
+    *((case, REDACTED["descriptors"]) for case in REDACTED["proves"]),
+]
+
+
+@pytest.mark.parametrize(("case", "chain"), SPECIAL, ids=[case["name"] for case, _ in SPECIAL])
+def test_a_page_of_epochs_or_erased_events_proves(case: Json, chain: list[Json]) -> None:
+    """Both readers stand where it leads."""
+    after, _ = ours(case, chain)
+    log = theirs(case, chain)
+    assert after.cursor == log.cursor == case["end"]["cursor"]
+    assert merkle.root(after.tree).hex() == reader.root(log.peaks).hex() == case["end"]["root"]
 
 
 @named([*EPOCHS["refused"], *EPOCHS["forked"], *REDACTED["refused"]])
 def test_a_page_of_epochs_or_erased_events_must_be_refused(case: Json) -> None:
-    """The reader refuses it."""
+    """Both readers refuse it."""
+    with pytest.raises(Untrue):
+        ours(case, EPOCHS["descriptors"])
     with pytest.raises(Refused):
         theirs(case, EPOCHS["descriptors"])
 

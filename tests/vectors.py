@@ -726,14 +726,14 @@ def _redacted() -> Json:
     second = erase(author, 2, 2)
     end: Json = {"checkpoint": author.checkpoint()}
     lines = [redacted(author, 1, first), redacted(author, 2, second), *author.lines[2:]]
-    whole = _stand(author, 6)
-    later = {**_from(author, 3), "versions": {record_id(author.node, 1): 2}}
+    whole, one, two = _stand(author, 6), record_id(author.node, 1), record_id(author.node, 2)
+    later = {**_from(author, 3), "versions": {one: 2}, "redacted": [one, two]}
     return {
         "descriptors": author.chain,
         "proves": [
             _proof("by events of the same page", START, [*lines, end], whole),
             _proof("by events of a later page", START, [*lines[:3], early], _stand(author, 3)),
-            _proof("that later page", later, [*lines[3:], end], whole, redacted_before=True),
+            _proof("that later page", later, [*lines[3:], end], whole),
             _by_the_past(),
         ],
         "refused": [
@@ -759,6 +759,15 @@ def _unerased(author: Author, line: Json) -> dict[str, tuple[str, Json]]:
         "foreign key": ("the erasure is signed by another node", {**line, "by": foreign}),
         "bad signature": ("the signature of the erasure does not fit", {**line, "by": _tampered(first)}),
         "no erasure": ("the event that lists it is no erasure", {**line, "by": put}),
+        "another record": (
+            "it is erased by an event of another record",
+            {
+                **line,
+                "by": sealed(
+                    key(author.online), signing.EVENT, {**said, "subject": record_id(author.node, 9)}
+                ),
+            },
+        ),
         "other place": ("it says that it stands elsewhere", {**line, "seq": 2}),
         "other log": (
             "the leaf is erased, and not the one of this log",
@@ -774,7 +783,9 @@ def _by_the_past() -> Json:
     by = erase(author, 1, 1)
     author.cut(2)
     lines = [redacted(author, 1, by), author.lines[1], {"checkpoint": author.checkpoint()}]
-    return _proof("by an event that was cut off", START, lines, _stand(author, 2), descriptors=author.chain)
+    return _proof(
+        "by an event that was cut off", START, lines, stand(author.tree, 2), descriptors=author.chain
+    )
 
 
 def _foretold() -> Json:
