@@ -7,13 +7,19 @@ from typing import Any
 
 import msgspec
 import pytest
-from aiohttp import web
 
 from demo import sample
+from services import keyring, ledger_epochs, succession
+from services.identity import Identity
+from services.ledger_store import Head
+from services.postgres import Connection
+from services.registry import app as registry_app
+from services.registry import erasing, keys
+from services.succession import Change
 from tests.conftest import Federation
-from tests.federation.impostor import Impostor, ndjson
+from tests.federation.impostor import Impostor
 from tests.federation.test_hostile import BROKEN, UNUSABLE, bad_snapshots, served
-from tests.nodes import Service
+from tests.nodes import Registry, Service
 
 ROOT = Path(__file__).parents[2]
 Json = dict[str, Any]
@@ -110,21 +116,48 @@ async def test_what_cannot_be_used_is_no_lie() -> None:
             assert (await proven(impostor))["cursor"] == "1.5", name
 
 
-async def test_a_log_whose_beginning_is_gone_is_read_from_its_snapshot() -> None:
-    """Where the feed answers 410, the reader goes on from the snapshot."""
-    async with served([honest("court")]) as impostors:
-        impostor = impostors["court"]
-        asked: list[str] = []
+async def change(registry: Registry, plan: keys.Plan) -> None:
+    """Let a new descriptor of a running registry be in force."""
+    root = keyring.load(Path(registry.settings.key_dir).parent / "root.key")
+    await keys._carry_out(registry.settings, plan, [root])
 
-        async def short(request: web.Request) -> web.StreamResponse:
-            asked.append(request.query["after"])
-            if asked[-1] == "0.0":
-                return web.Response(status=410)
-            return web.Response(body=ndjson(impostor.page(int(asked[-1].partition(".")[2]))))
 
-        impostor.answers["/feed"] = short
-        found = await proven(impostor)
-        assert (found["cursor"], found["records"], asked) == ("1.3", 3, ["0.0", "1.3"])
+def another_key(registry: Registry) -> keys.Plan:
+    """Sign by a new key from here on."""
+
+    async def plan(conn: Connection, head: Head, whose: Identity) -> tuple[Change, ...]:
+        here, made = (head.epoch, head.size), registry_app.pen_of(registry.settings).keyring.make()
+        return succession.retired([head.kid], here), succession.rotated(made.public, here)
+
+    return plan
+
+
+async def without_the_last(conn: Connection, head: Head, whose: Identity) -> tuple[Change, ...]:
+    """Open an epoch that cuts off the last event."""
+    return (succession.opened(await ledger_epochs.range_at(conn, head, head.size - 1), "restored"),)
+
+
+async def test_erasures_other_keys_and_epochs_are_proven(federation: Federation) -> None:
+    """A log with erased events, two keys and a cut is proven from its beginning, or from its snapshot."""
+    registry = await federation.registry()
+    ids = [(await registry.add(name=f"Lieu {number}"))["id"] for number in range(4)]
+    await registry.change(ids[0], summary="Nouveau")
+    assert await erasing.erased(registry.settings, ids[0], "1") == 1
+    assert await erasing.erased(registry.settings, ids[1], None) == 1
+    await change(registry, another_key(registry))
+    await registry.add(name="Sous l'autre clé")
+    await registry.add(name="Coupé")
+    await change(registry, without_the_last)
+    await registry.add(name="Dans la deuxième époque")
+    lines = [msgspec.json.decode(line) for line in (await registry.get("/feed?after=0.0")).splitlines()[:-1]]
+    assert [line["seq"] for line in lines if "redacted" in line] == [1, 2]
+    assert len({line["kid"] for line in lines if "kid" in line}) == 2
+    found = await proven(registry)
+    assert (found["cursor"], found["records"]) == (f"2.{len(lines)}", 6)
+    async with registry_app.database(registry.settings) as pool, pool.acquire() as conn, conn.transaction():
+        assert await ledger_epochs.let_go(conn, 2)
+    assert (await registry.call("GET", "/feed?after=0.0", token=None))[0] == 410
+    assert await proven(registry) == found
 
 
 LEVELS = ("/digest", "/digest/buckets", "/digest/buckets/{}")
