@@ -42,6 +42,7 @@ check: $(READY) ## style, types, import rules, drift of generated files, pins
 	$(RUN) -m mypy
 	$(RUN) -m pytest -q tests/test_boundaries.py
 	$(RUN) -m schemas --check
+	$(RUN) -m tests.vectors --check
 	$(VENV)/bin/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 	@! grep -nE '://|--(extra-)?index-url|--find-links|--trusted-host' requirements/*.txt \
 		|| { echo "a pinned file names a host"; exit 1; }
@@ -52,8 +53,9 @@ bench: $(READY) ## measure (options: ARGS)
 mutants: $(READY) ## hand-made mutants of the important predicates, which the suite must kill
 	$(RUN) -m tests.mutants $(ARGS)
 
-schemas: $(READY) ## generate schemas/json again
+schemas: $(READY) ## generate schemas/json and schemas/vectors again
 	$(RUN) -m schemas
+	$(RUN) -m tests.vectors
 
 pins: $(READY) ## compile requirements/*.txt again from pyproject.toml
 	$(COMPILE) -o requirements/run.txt

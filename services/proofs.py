@@ -225,6 +225,8 @@ def _redacted(line: Line, position: tuple[int, int], whose: Identity) -> Followe
     if event is None or event.type != events.RECORD_ERASE or leaf not in erased_leaves(event):
         raise Untrue("Event {seq} is hidden, and no erase event says why.", {"seq": position[1]})
     stood = (event.epoch, int(event.sequence))
+    if stood <= position:
+        raise Untrue("Event {seq} is hidden, and no erase event says why.", {"seq": position[1]})
     _signed(line.by, stood, signing.EVENT, whose)
     _placed(event, stood, whose)
     there = stood[1] if whose.epoch_of(stood[1]) == stood[0] else None

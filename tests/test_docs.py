@@ -6,10 +6,12 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from schemas import event
-from services import settings
+from schemas import event, view
+from schemas.node import Amqp, Base, Descriptor, Epoch, Peer, Signature, Signed, SigningKey
+from services import ledger_http, settings, signing
 from services.errors import Failure
 from tests.test_boundaries import SERVICES, python, tree
 
@@ -120,8 +122,53 @@ def test_commands_of_the_documentation_exist() -> None:
 
 
 def test_every_invariant_names_tests_that_exist() -> None:
-    """What `docs/invariants.md` says is shown by a test, is."""
+    """What `docs/invariants.md` says is shown by a test, is: each row names one, and file and test are there."""
     text = (ROOT / "docs" / "invariants.md").read_text("utf-8")
-    named = set(re.findall(r"`tests/([\w/]+\.py)`", text))
-    assert len(named) >= 8
-    assert [name for name in sorted(named) if not (ROOT / "tests" / name).exists()] == []
+    rows = [row for row in text.splitlines() if re.match(r"\| (\d+ \| )?\*\*", row)]
+    assert len(rows) >= 25
+    for row in rows:
+        named = re.findall(r"`tests/([\w/]+\.py)(?:::(\w+))?`", row.rpartition(" | ")[2])
+        assert named, row
+        for name, test in named:
+            file = ROOT / "tests" / name
+            assert file.exists(), name
+            assert not test or re.search(rf"def {test}\(", file.read_text("utf-8")), f"{name} has no {test}"
+
+
+PROTOCOL = (ROOT / "docs" / "protocol.md").read_text("utf-8")
+TOLD = (
+    *(Descriptor, SigningKey, Epoch, Base, Amqp, Signed, Signature, Peer),
+    *(event.Event, event.Withdrawal, event.Erasure, event.Checkpoint, event.SignedText, event.Line),
+    *(event.SnapshotHead, view.Digest, view.Head),
+)
+EXAMPLE = re.compile(r"\b([0-9a-f]{16}|[0-9a-f]{64}|[a-z2-7]{26}|[\w-]{22}|[\w-]{43}|[\w-]{86})\b")
+
+
+@pytest.mark.parametrize("struct", TOLD, ids=lambda struct: struct.__name__)
+def test_the_protocol_tells_every_member(struct: type[msgspec.Struct]) -> None:
+    """Whoever writes a node in another language finds every member of what is signed and served."""
+    names = {field.encode_name for field in msgspec.structs.fields(struct)}
+    assert {name for name in names if not re.search(rf"[`\"]{name}[`\"]", PROTOCOL)} == set()
+
+
+def test_the_protocol_tells_every_type_address_and_state() -> None:
+    """No type of event, no address of a log, no problem of a cursor and no state of a follower is left out."""
+    told = {
+        *event.REGISTRY_EMITS,
+        *event.SYNC_EMITS,
+        "cursor-malformed",
+        "cursor-in-future",
+        "cursor-too-old",
+    }
+    told |= {f"GET {route.path}" for route in ledger_http.ROUTES} | {signing.EVENT, signing.CHECKPOINT}
+    told |= {"epoch-changed", "new", "snapshotting", "live", "lagging", "stale", "broken", "forked", "muted"}
+    assert {each for each in told if f"`{each}" not in PROTOCOL} == set()
+
+
+def test_the_examples_of_the_protocol_are_of_the_vectors() -> None:
+    """Every hash, key, id and signature of the document stands in a vector."""
+    vectors = "".join(file.read_text("utf-8") for file in (ROOT / "schemas" / "vectors").glob("*.json"))
+    found = set(EXAMPLE.findall(PROTOCOL))
+    examples = {each for each in found if re.search(r"\d", each) and not each.isdigit()}
+    assert len(examples) > 10
+    assert {each for each in examples if each not in vectors} == set()
