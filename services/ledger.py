@@ -12,7 +12,7 @@ from msgspec import Raw, Struct
 from schemas.event import MAX_EVENT, MAX_VIEW_EVENT, Checkpoint, Event, Line, SignedText, SnapshotHead
 from schemas.node import Descriptor, Signed
 from services import identity, ledger_store, merkle, signing
-from services.errors import Conflict, Gone, Invalid, Malformed, Misconfigured, Unavailable
+from services.errors import Conflict, Fault, Gone, Invalid, Malformed, Misconfigured, Unavailable
 from services.identity import About
 from services.keyring import Keyring
 from services.ledger_store import Entry, Head, Kept
@@ -241,25 +241,28 @@ async def append(
 def writable(head: Head) -> None:
     """Unavailable while the log must not grow, with the one command that lets it."""
     if head.hold is not None:
-        detail, command = HOLDS[head.hold]
-        extra = {"code": "on-hold", "reason": head.hold, "command": command}
-        raise Unavailable(detail, {"command": command}, extra=extra)
+        why = HOLDS[head.hold]
+        extra = {"code": "on-hold", "reason": head.hold, **why.args}
+        raise Unavailable(why.what, why.args, extra=extra)
 
 
 EPOCH_COMMAND = "python -m services.registry key epoch --root-key FILE"
 # Why a log must not grow, and what lets it.
 HOLDS = {
-    "restored": (
+    "restored": Fault(
+        "hold",
         "This log was restored and may have been longer: what follows needs a new epoch. Run: {command}",
-        EPOCH_COMMAND,
+        {"command": EPOCH_COMMAND},
     ),
-    "contradicted": (
+    "contradicted": Fault(
+        "hold",
         "A witness holds other events of this log: what follows needs a new epoch. Run: {command}",
-        EPOCH_COMMAND,
+        {"command": EPOCH_COMMAND},
     ),
-    "moved": (
+    "moved": Fault(
+        "hold",
         "This node has moved to another machine. If it has not, run: {command}",
-        "python -m services.registry export-node --undo",
+        {"command": "python -m services.registry export-node --undo"},
     ),
 }
 
