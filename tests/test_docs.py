@@ -113,10 +113,11 @@ def test_addresses_of_the_documentation_exist() -> None:
 
 def test_commands_of_the_documentation_exist() -> None:
     """No operator is told to run a command that is not there."""
-    for service, command in re.findall(r"python -m services\.(\w+) (\w+)", OPERATING):
-        source = (ROOT / "services" / service / "__main__.py").read_text("utf-8")
-        named = f'"{command}"' in source or f"def {command}(" in source or command == "serve"
-        assert named, f"services.{service} has no command {command}"
+    named = re.findall(r"python -m services\.(\w+) (\w+)", OPERATING)
+    assert len(named) > 5
+    for service, command in named:
+        commands = importlib.import_module(f"services.{service}.__main__").main.commands
+        assert command in commands, f"services.{service} has no command {command}"
 
 
 def test_every_invariant_names_tests_that_exist() -> None:
