@@ -5,6 +5,7 @@ A file is looked at block by block, each beginning with a header like `[[node]]`
 
 import re
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -139,7 +140,7 @@ def _checked(text: str, wanted: Trust) -> str:
 def _blocks(text: str) -> Iterator[tuple[int, int]]:
     """Where what stands under each header begins and ends, headers included."""
     starts = [found.start() for found in HEADER.finditer(text)]
-    return zip(starts, [*starts[1:], len(text)], strict=True)
+    return pairwise([*starts, len(text)])
 
 
 def _block(text: str, table: str, id: str) -> tuple[int, int]:
@@ -160,7 +161,8 @@ def _added(text: str, table: str, values: Mapping[str, Any]) -> str:
     """The text with one more table at its end."""
     new = tomlkit.table()
     for name, value in values.items():
-        new.add(name, value)
+        if value is not None:
+            new.add(name, value)
     begun = _ended(text)
     space = "\n" if begun.strip() else ""
     return begun + space + tomlkit.dumps({table: AoT([new])}).lstrip("\n")
