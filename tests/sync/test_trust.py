@@ -227,6 +227,14 @@ async def test_a_node_that_forked_is_accepted_by_its_operator(federation: Federa
         assert await row() == ("new", 0, 0, 0, None, None)
     finally:
         await connection.close()
+    await sync.start()
+
+    async def live() -> bool:
+        return bool((await sync.networks())[here.node]["state"] == "live")
+
+    await eventually(live)
+    await here.add()
+    assert (await sync.caught_up([here]))["count"] == 2
 
 
 async def test_the_file_is_public(federation: Federation) -> None:
