@@ -108,14 +108,15 @@ class ViewPut(Struct, frozen=True, omit_defaults=True):
     dataref: str | None = None
 
 
-RemoveReason = Literal["merged", "withdrawn", "no-longer-followed", "unreadable"]
+RemoveReason = Literal["merged", "withdrawn", "no-longer-followed", "hidden", "unreadable"]
 
 
 class ViewRemove(Struct, frozen=True):
     """Data of `view.remove`: why no place has this id any more, and which one answers instead, if any.
 
     `merged`: it became part of an older one. Else the record that gave the place its id was `withdrawn`, is of a
-    network `no-longer-followed`, or is `unreadable` for this version; the place may live on under another id.
+    network `no-longer-followed`, is `hidden` by the operator of this sync, or is `unreadable` for this version; the
+    place may live on under another id.
     """
 
     id: str

@@ -209,7 +209,6 @@ class Follower:
     async def _begin(self) -> bool:
         """Know the node, and stand where its present log can be read on; False while it stays forked."""
         async with self.context.pool.acquire() as conn:
-            await follow_store.follow(conn, self.source)
             known = await follow_store.node(conn, self.source.node)
             highest = await follow_store.highest(conn, self.source.node)
         position = known.position if known else Position()

@@ -78,7 +78,9 @@ async def follow(conn: Connection, source: Source) -> None:
 
 async def leave_others(conn: Connection, nodes: Sequence[str]) -> None:
     """Nodes that are no longer followed: their events stay, unused."""
-    await conn.execute("UPDATE follow_node SET mode = 'left' WHERE node <> ALL($1::text[])", list(nodes))
+    await conn.execute(
+        "UPDATE follow_node SET mode = 'left' WHERE mode <> 'left' AND node <> ALL($1::text[])", list(nodes)
+    )
 
 
 async def node(conn: Connection, node: str) -> Node | None:

@@ -26,6 +26,7 @@ _SAID = {
     413: "The body is too large.",
     415: "The media type of the body is not understood.",
     428: "Send If-Match with the ETag that was read.",
+    429: "Too many requests; Retry-After says when to come back.",
     422: "Some of the body is not valid; each mistake is named by a JSON pointer.",
 }
 

@@ -48,13 +48,28 @@ async def keep(
 
 
 def still_wanted() -> None:
-    """End here if the service is ending, though what this task waited for came at the moment it was told so.
+    """End here if the service is ending, or what runs apart in it, and what this task waited for came just then.
 
-    `asyncio.wait_for` of Python 3.11, which libraries use, forgets a cancellation then.
+    `asyncio.wait_for` of Python 3.11, which libraries use, forgets a cancellation at such a moment.
     """
-    ending = _ending.get()
-    if ending is not None and ending.is_set():
+    if any(ending.is_set() for ending in _endings.get()):
         raise asyncio.CancelledError
+
+
+def apart(
+    tasks: asyncio.TaskGroup, work: Coroutine[Any, Any, None], name: str
+) -> Callable[[], Awaitable[None]]:
+    """Run `work` in the group; calling what is returned ends it alone, and waits until it has ended."""
+    ending, context = asyncio.Event(), copy_context()
+    context.run(_endings.set, (*_endings.get(), ending))
+    task = tasks.create_task(work, name=name, context=context)
+
+    async def end() -> None:
+        ending.set()
+        task.cancel()
+        await asyncio.wait([task])
+
+    return end
 
 
 def calm() -> None:
@@ -97,7 +112,7 @@ class Outage:
 
 
 _current: ContextVar[Outage | None] = ContextVar("outage", default=None)
-_ending: ContextVar[asyncio.Event | None] = ContextVar("ending", default=None)
+_endings: ContextVar[tuple[asyncio.Event, ...]] = ContextVar("endings", default=())
 
 
 def _is(error: BaseException, weather: tuple[type[BaseException], ...]) -> bool:
@@ -127,7 +142,7 @@ class Hosted(Protocol):
 async def at_work(app: web.Application, loops: Loops, hosted: Hosted) -> AsyncIterator[int]:
     """A service that answers and whose loops run inside the `async with`, which gives its port."""
     ending, context = asyncio.Event(), copy_context()
-    context.run(_ending.set, ending)
+    context.run(_endings.set, (ending,))
     async with asyncio.TaskGroup() as tasks:
         running: list[asyncio.Task[None]] = []
         try:

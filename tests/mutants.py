@@ -115,6 +115,27 @@ MUTANTS = (
         "tests/sync/test_upkeep.py::test_another_policy_makes_another_view",
     ),
     Mutant(
+        "hidden",
+        "services/sync/upkeep.py",
+        "return owner(record) in work.nodes and record not in work.hidden",
+        "return owner(record) in work.nodes",
+        "tests/sync/test_hidden.py::test_a_shared_place_stays_without_the_voice",
+    ),
+    Mutant(
+        "public address",
+        "services/addresses.py",
+        "if not open_to_strangers(address, ranges):",
+        "if False:",
+        "tests/sync/test_addresses_guard.py::test_a_name_is_judged_by_its_addresses",
+    ),
+    Mutant(
+        "half-written trust",
+        "services/sync/following.py",
+        "if text == before and text != judged:",
+        "if text != judged:",
+        "tests/sync/test_trust.py::test_a_half_written_file_is_not_believed",
+    ),
+    Mutant(
         "doubt",
         "services/registry/importing.py",
         "if gone and doubtful is not None and job.confirm is None:",

@@ -98,3 +98,29 @@ async def test_a_minute_of_health_ends_an_outage(monkeypatch: pytest.MonkeyPatch
 
     await outage.watched(loop)
     assert outage.failures == 0
+
+
+async def test_what_runs_apart_ends_alone() -> None:
+    """One task of a group ends when it is told to, even if a library forgets its cancellation; the others go on."""
+    rounds = forgotten = 0
+    other = asyncio.Event()
+
+    async def forgetful() -> None:
+        nonlocal rounds, forgotten
+        while True:
+            run.still_wanted()
+            rounds += 1
+            try:
+                await asyncio.sleep(3600)
+            except asyncio.CancelledError:
+                forgotten += 1
+
+    async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+        end = run.apart(tasks, forgetful(), "forgetful")
+        end_other = run.apart(tasks, other.wait(), "other")  # type: ignore[arg-type] # what it gives is not used
+        while not rounds:
+            await asyncio.sleep(0)
+        await end()
+        assert (rounds, forgotten) == (1, 1)
+        other.set()
+        await end_other()

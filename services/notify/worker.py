@@ -15,7 +15,10 @@ async def follow_log(app: web.Application) -> None:
     """Follow the one log for ever."""
 
     async def run() -> None:
-        await Follower(app[FOLLOWING], await source(app)).run()
+        followed = await source(app)
+        async with app[POOL].acquire() as conn:
+            await follow_store.follow(conn, followed)
+        await Follower(app[FOLLOWING], followed).run()
 
     await keep("follow", run, follow.WEATHER)
 

@@ -1,10 +1,10 @@
-"""The command line of the sync: `python -m services.sync serve`."""
+"""The command line of the sync: `python -m services.sync serve | follow | mute | leave | hide | answer | ...`."""
 
 import os
 
 import services.sync
 from services import cli, settings
-from services.sync import app
+from services.sync import app, commands
 from services.sync.settings import PREFIX, Settings
 
 
@@ -13,7 +13,7 @@ async def serve() -> None:
     await app.serve(settings.load(Settings, PREFIX, os.environ))
 
 
-main = cli.commands("sync", services.sync.__doc__, serve)
+main = cli.commands("sync", services.sync.__doc__, serve, *commands.COMMANDS)
 
 if __name__ == "__main__":
     main()

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from pathlib import Path
+from time import monotonic
 
 import aiohttp
 import structlog
@@ -12,6 +13,7 @@ from aiohttp import web
 
 from schemas.event import SYNC_EMITS
 from services import (
+    addresses,
     broker,
     follow,
     follow_store,
@@ -24,23 +26,23 @@ from services import (
     run,
 )
 from services.bell import Bell
-from services.follow import Follower
 from services.keyring import Keyring
 from services.ledger import Pen
 from services.ledger_http import LEDGER, Published
 from services.postgres import Pool
-from services.sync import api, trust, upkeep, worker
+from services.sync import api, asking, following, trust, upkeep, worker
 from services.sync.api import reading
-from services.sync.context import FOLLOWERS, NEWS, POOL, SETTINGS, TRUST
+from services.sync.asking import Door
+from services.sync.context import DOOR, FOLLOWING, NEWS, POOL, SETTINGS, TRUST
 from services.sync.settings import PREFIX, Settings
-from services.sync.trust import Trust
+from services.sync.trust import InForce, Trust
 
 log = structlog.get_logger()
 SCRIPTS = postgres.scripts("ledger", "follow", "sync")
 
 
 async def ready(app: web.Application) -> dict[str, str]:
-    """The database answers; how it goes with the broker; how many of the followed nodes are live."""
+    """The database answers; how it goes with the broker, the followed nodes and the trust file."""
     async with app[POOL].acquire(timeout=3) as conn:
         nodes = await follow_store.nodes(conn)
     live = sum(n.state == "live" for n in nodes)
@@ -48,6 +50,7 @@ async def ready(app: web.Application) -> dict[str, str]:
         "database": "ok",
         "broker": app[worker.RELAY].state if app[SETTINGS].amqp_url else "absent",
         "nodes": f"{live} of {len(nodes)} live",
+        "trust": f"not in force: {trouble}" if (trouble := app[TRUST].trouble) else "in force",
     }
 
 
@@ -70,16 +73,17 @@ async def identity(pool: Pool, settings: Settings, pen: Pen) -> str:
 
 
 def build(
-    pool: Pool, settings: Settings, pen: Pen, trusted: Trust, client: aiohttp.ClientSession
+    pool: Pool, settings: Settings, pen: Pen, trusted: Trust, *, client: aiohttp.ClientSession, door: Door
 ) -> web.Application:
     """The sync as a web application."""
     app = http.application(api.ROUTES, service="sync", ready=ready, cors=True)
     app.on_response_prepare.append(reading.name_moment)
     metrics = app[http.METRICS]
-    app[POOL], app[SETTINGS], app[TRUST], app[NEWS] = pool, settings, trusted, Bell()
+    app[POOL], app[SETTINGS], app[TRUST], app[NEWS] = pool, settings, InForce(trusted), Bell()
+    app[DOOR] = door
     app[LEDGER] = Published(pool=pool, pen=pen, bell=Bell(), snapshots=asyncio.Semaphore(2))
     app[worker.RELAY], app[worker.MERGE] = relay.Gauges(metrics), upkeep.Gauges(metrics)
-    context = follow.Context(
+    app[FOLLOWING] = follow.Context(
         pool=pool,
         client=client,
         effect=follow.no_effect,
@@ -87,7 +91,6 @@ def build(
         gauges=follow.Gauges(metrics),
         now=ledger.clock,
     )
-    app[FOLLOWERS] = [Follower(context, source) for source in trust.sources(trusted)]
     return app
 
 
@@ -105,13 +108,18 @@ def database(settings: Settings) -> AbstractAsyncContextManager[Pool]:
 async def serving(settings: Settings) -> AsyncIterator[int]:
     """The sync at work inside the `async with`, which gives its port."""
     trusted = trust.load(Path(settings.trust))
-    async with database(settings) as pool, follow.client() as client:
+    allowed = addresses.networks(settings.private_addresses)
+    async with (
+        database(settings) as pool,
+        follow.client() as client,
+        asking.stranger_client(allowed) as strangers,
+    ):
         pen = pen_of(settings)
         node = await postgres.insist(partial(identity, pool, settings, pen), settings.database_wait)
         log.info("opened", node=node)
         await postgres.insist(partial(ledger_work.compare, pool, settings, PREFIX), settings.database_wait)
-        app = build(pool, settings, pen, trusted, client)
-        await postgres.insist(partial(worker.note_trust, app), settings.database_wait)
+        app = build(pool, settings, pen, trusted, client=client, door=Door(strangers, monotonic))
+        await postgres.insist(partial(following.note, app, trusted), settings.database_wait)
         async with run.at_work(app, worker.LOOPS, settings) as port:
             yield port
 

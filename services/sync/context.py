@@ -3,14 +3,17 @@
 from aiohttp import web
 
 from services.bell import Bell
-from services.follow import Follower
+from services.follow import Context
 from services.postgres import Pool
+from services.sync.asking import Door
 from services.sync.settings import Settings
-from services.sync.trust import Trust
+from services.sync.trust import InForce
 
 POOL = web.AppKey("pool", Pool)
 SETTINGS = web.AppKey("settings", Settings)
-TRUST = web.AppKey("trust", Trust)
-FOLLOWERS = web.AppKey("followers", list[Follower])
-# Rung when a followed log has moved.
+# `app[TRUST].now` is the trust in force; it is another one after the file has changed.
+TRUST = web.AppKey("trust", InForce)
+FOLLOWING = web.AppKey("following", Context)
+# Rung when a followed log has moved, or when others are listened to.
 NEWS = web.AppKey("news", Bell)
+DOOR = web.AppKey("door", Door)

@@ -26,6 +26,12 @@ class Settings(Struct, frozen=True):
     ] = None
     key_dir: Annotated[str, Meta(description="Folder of the signing keys.")] = "keys"
     trust: Annotated[str, Meta(description="The file that lists the nodes it listens to.")] = "trust.toml"
+    private_addresses: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Ranges that are not public, like 10.1.0.0/16, where a node may say that it answers."
+        ),
+    ] = ()
     slug: Annotated[
         str, Meta(pattern=r"^[a-z0-9][a-z0-9\-]{0,62}$", description="Short name of the sync.")
     ] = "vue"

@@ -1,6 +1,7 @@
 """Every SQL statement of the sync, one function each."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
 
 from msgspec import Struct, convert
 
@@ -50,6 +51,14 @@ class Voiced(Struct, frozen=True):
     version: int
     type: str
     raw: bytes
+
+
+class Masked(Struct, frozen=True):
+    """A record that is hidden: the code of the reason, and since when."""
+
+    record: str
+    reason: str
+    since: date | None
 
 
 class Asked(Struct, frozen=True):
@@ -115,6 +124,47 @@ async def set_basis(conn: Connection, followed: str, policy: str) -> None:
         followed,
         policy,
     )
+
+
+async def hide_only(conn: Connection, hidden: Sequence[Masked]) -> None:
+    """The records that are hidden from now on, and no others."""
+    await conn.execute("DELETE FROM hidden WHERE record <> ALL($1::text[])", [h.record for h in hidden])
+    await conn.execute(
+        """INSERT INTO hidden (record, reason, since)
+           SELECT * FROM unnest($1::text[], $2::text[], $3::date[])
+           ON CONFLICT (record) DO UPDATE SET reason = excluded.reason, since = excluded.since""",
+        [h.record for h in hidden],
+        [h.reason for h in hidden],
+        [h.since for h in hidden],
+    )
+
+
+async def hidden(conn: Connection) -> frozenset[str]:
+    """The records that are hidden."""
+    return frozenset(row["record"] for row in await conn.fetch("SELECT record FROM hidden"))
+
+
+async def masked(conn: Connection, record: str) -> Masked | None:
+    """Why a record is hidden, where it is."""
+    row = await conn.fetchrow("SELECT record, reason, since FROM hidden WHERE record = $1", record)
+    return None if row is None else convert(row, Masked)
+
+
+async def hidden_counts(conn: Connection) -> dict[str, int]:
+    """Records that are hidden, by node."""
+    rows = await conn.fetch("SELECT split_part(record, ':', 1) AS node, count(*) AS n FROM hidden GROUP BY 1")
+    return {row["node"]: row["n"] for row in rows}
+
+
+async def merged_hidden(conn: Connection) -> frozenset[str]:
+    """The records without which the view stands."""
+    return frozenset(row["record"] for row in await conn.fetch("SELECT record FROM merged_hidden"))
+
+
+async def set_merged_hidden(conn: Connection, records: Iterable[str]) -> None:
+    """The records without which the view stands from now on."""
+    await conn.execute("DELETE FROM merged_hidden")
+    await conn.execute("INSERT INTO merged_hidden (record) SELECT unnest($1::text[])", list(records))
 
 
 async def changed_records(conn: Connection, node: str, after: int, until: int) -> list[str]:

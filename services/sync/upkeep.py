@@ -56,6 +56,7 @@ class Work(Struct):
     pen: Pen
     head: ledger_store.Head
     nodes: dict[str, Node]
+    hidden: frozenset[str]
     gauges: Gauges
     dirty: set[int] = set()
     # Events of our own log that show erased content, by the record they are of.
@@ -83,12 +84,13 @@ async def merge_once(pool: Pool, pen: Pen, gauges: Gauges) -> bool:
         followed = [n for n in await follow_store.nodes(conn) if n.mode == "follow"]
         heads = [head_of(n) for n in followed if n.epoch > 0]
         before = await store.merged(conn)
-        basis = (merge.followed_hash((n.node for n in followed), ()), merge.policy_id())
+        hidden = await store.hidden(conn)
+        basis = (merge.followed_hash((n.node for n in followed), hidden), merge.policy_id())
         stood = await store.basis(conn)
         replaced = await _replaced(conn, followed)
         if {h.node: h for h in heads} == before and stood == basis and not replaced:
             return False
-        work = Work(conn, pen, head, {n.node: n for n in followed}, gauges)
+        work = Work(conn, pen, head, {n.node: n for n in followed}, hidden, gauges)
         # What another policy made of a log says nothing of what this one makes of it.
         usable = before if stood is not None and stood[1] == basis[1] else {}
         usable = {node: head for node, head in usable.items() if node not in replaced}
@@ -102,6 +104,7 @@ async def merge_once(pool: Pool, pen: Pen, gauges: Gauges) -> bool:
         await store.set_rewinds(conn, {n.node: n.rewinds for n in followed})
         if stood != basis:
             await store.set_basis(conn, *basis)
+            await store.set_merged_hidden(conn, hidden)
         if moved := {node: more for node, more in work.voices.items() if more}:
             await store.add_places(conn, moved)
     gauges.records.inc(len(changed))
@@ -118,14 +121,18 @@ async def _replaced(conn: Connection, followed: Sequence[Node]) -> set[str]:
 async def _to_merge(
     work: Work, before: Mapping[str, Head], usable: Mapping[str, Head], heads: Sequence[Head]
 ) -> list[str]:
-    """The records whose places may change, each once: those of the changed logs, and what erased content showed in."""
+    """The records whose places may change, each once.
+
+    Those of the changed logs, those that the operator hides or shows again, and what erased content showed in.
+    """
     left = before.keys() - {h.node for h in heads}
     gone = sorted(left | (before.keys() - usable.keys()))
     changed = [*await _all_of(work.conn, gone), *await _changed(work.conn, usable, heads)]
     for head in heads:
         after = usable[head.node].size if head.node in usable else 0
         await _note_erased(work, await store.erase_events(work.conn, head.node, after, head.size))
-    return list(dict.fromkeys([*changed, *map(_view_of, work.erasing)]))
+    turned = sorted(work.hidden ^ await store.merged_hidden(work.conn))
+    return list(dict.fromkeys([*changed, *turned, *map(_view_of, work.erasing)]))
 
 
 def _view_of(record: str) -> str:
@@ -211,7 +218,8 @@ def _is_place(latest: Latest | None) -> bool:
 
 
 def _counts(work: Work, record: str) -> bool:
-    return owner(record) in work.nodes
+    """Whether a record is listened to: it is of a followed node, and nobody hides it."""
+    return owner(record) in work.nodes and record not in work.hidden
 
 
 async def _note_claims(work: Work, changed: Sequence[str], latest: Mapping[str, Latest], why: Why) -> None:
@@ -295,14 +303,14 @@ def _milliseconds(node: Node) -> int:
     return int(datetime.fromisoformat(since).timestamp() * 1000) if since else 0
 
 
-async def _records(work: Work, ids: Iterable[str]) -> list[Record]:
+async def _records(work: Work, ids: Sequence[str]) -> list[Record]:
     """The records that count, read; what cannot be read is noted and left out."""
     mine = [r for r in ids if _counts(work, r)]
     events = [x for x in await store.latest(work.conn, mine) if _is_place(x)]
     created = {node: _milliseconds(found) for node, found in work.nodes.items() if found.created}
     read = {x.record: _record(x, created.get(x.node, 0)) for x in events}
     unread = [(record, why) for record, why in read.items() if isinstance(why, str)]
-    await store.set_unread(work.conn, list(read), unread)
+    await store.set_unread(work.conn, [*read, *work.hidden.intersection(ids)], unread)
     return [found for found in read.values() if isinstance(found, Record)]
 
 
@@ -352,6 +360,8 @@ def _reason(work: Work, id: str, members: Mapping[str, str], read: Mapping[str, 
     """Why no place has this id any more."""
     if id in members:
         return "merged"
+    if id in work.hidden:
+        return "hidden"
     if not _counts(work, id):
         return "no-longer-followed"
     return "withdrawn" if id in read else "unreadable"

@@ -1,15 +1,17 @@
 """What runs unasked in a sync: one function a loop."""
 
 import asyncio
+from functools import partial
 
 from aiohttp import web
 from asyncpg import SerializationError
 
-from services import follow_store, ledger_work, relay
+from services import ledger_work, postgres, relay
 from services.ledger_http import LEDGER
 from services.run import Loops, calm, keep
-from services.sync import upkeep
-from services.sync.context import FOLLOWERS, NEWS, POOL, SETTINGS, TRUST
+from services.sync import following, trust, upkeep
+from services.sync.context import FOLLOWING, NEWS, POOL, SETTINGS, TRUST
+from services.sync.following import Followers
 
 RELAY = web.AppKey("relay", relay.Gauges)
 MERGE = web.AppKey("merge", upkeep.Gauges)
@@ -18,18 +20,11 @@ GATHER = 0.005
 
 
 async def follow(app: web.Application) -> None:
-    """Follow every node of the trust file, each on its own."""
+    """Follow every node of the trust file, each on its own, and the file."""
     async with asyncio.TaskGroup() as tasks:
-        for follower in app[FOLLOWERS]:
-            tasks.create_task(follower.run(), name=f"follow {follower.source.alias}")
-
-
-async def note_trust(app: web.Application) -> None:
-    """Whom we listen to from now on, all at once: nothing in between is ever merged."""
-    async with app[POOL].acquire() as conn, conn.transaction():
-        await follow_store.leave_others(conn, [n.node for n in app[TRUST].nodes])
-        for follower in app[FOLLOWERS]:
-            await follow_store.follow(conn, follower.source)
+        followers = Followers(app[FOLLOWING], tasks)
+        await followers.keep_to(trust.sources(app[TRUST].now))
+        await keep("trust", partial(following.watch, app, followers), postgres.WEATHER)
 
 
 async def merge(app: web.Application) -> None:

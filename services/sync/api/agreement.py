@@ -1,50 +1,15 @@
-"""`/networks`, `/digest`, `/trust`: whom this sync listens to, how far it is, and what it holds."""
+"""`/digest`: how far this sync is, and what it holds, as hashes that two syncs compare."""
 
 from aiohttp import web
 from msgspec import Struct
 
 from schemas.view import Digest
-from services import follow_store, http
+from services import http
 from services.errors import NotFound
-from services.follow_store import Node
 from services.http import Route
-from services.ledger import stamp
 from services.merkle import EMPTY
 from services.sync import merge, store
 from services.sync.api.reading import moment
-from services.sync.context import TRUST
-from services.sync.trust import Trust
-
-
-class Network(Struct, frozen=True):
-    """How it goes with a followed node.
-
-    `cursor`: how far its log is merged (of a muted one: kept); `head`: how long it says that it is; `lag`: events
-    in between; `opaque` and `refused`: events and records that this version cannot read.
-    """
-
-    node: str
-    alias: str
-    name: str
-    url: str
-    mode: str
-    state: str
-    cursor: str
-    head: int
-    lag: int
-    heard_at: str | None
-    places: int
-    opaque: int
-    refused: int
-    trouble: str | None
-    license: str
-    contact: str
-
-
-class Networks(Struct, frozen=True):
-    """The nodes that this sync listens to."""
-
-    networks: list[Network]
 
 
 class Buckets(Struct, frozen=True):
@@ -64,48 +29,6 @@ class Entries(Struct, frozen=True):
     """The places of a bucket."""
 
     entries: list[Entry]
-
-
-async def list_networks(request: web.Request) -> web.Response:
-    """Every node that this sync listens to: state, position, lag, last heard, counts."""
-    async with moment(request) as conn:
-        nodes = await follow_store.nodes(conn)
-        merged, places, refused = (
-            await store.merged(conn),
-            await store.place_counts(conn),
-            await store.unread_counts(conn),
-        )
-    listed = [
-        _network(
-            n,
-            size=n.size if n.mode == "muted" else merged[n.node].size if n.node in merged else 0,
-            places=places.get(n.node, 0),
-            refused=refused.get(n.node, 0),
-        )
-        for n in nodes
-    ]
-    return http.reply(Networks(networks=listed))
-
-
-def _network(node: Node, *, size: int, places: int, refused: int) -> Network:
-    return Network(
-        node=node.node,
-        alias=node.alias,
-        name=node.name,
-        url=node.url,
-        mode=node.mode,
-        state="muted" if node.mode == "muted" and node.state == "live" else node.state,
-        cursor=f"{node.epoch}.{size}",
-        head=node.told,
-        lag=max(0, node.told - size),
-        heard_at=stamp(node.heard_at) if node.heard_at else None,
-        places=places,
-        opaque=node.opaque,
-        refused=refused,
-        trouble=node.trouble,
-        license=node.license,
-        contact=node.contact,
-    )
 
 
 async def show_digest(request: web.Request) -> web.Response:
@@ -145,16 +68,8 @@ async def show_bucket(request: web.Request) -> web.Response:
     return http.reply(Entries(entries=found))
 
 
-async def show_trust(request: web.Request) -> web.Response:
-    """The nodes that this sync's operator chose to listen to."""
-    async with moment(request):
-        return http.reply(request.app[TRUST])
-
-
 ROUTES = (
-    Route("GET", "/networks", list_networks, replies={200: Networks}),
     Route("GET", "/digest", show_digest, replies={200: Digest}),
     Route("GET", "/digest/buckets", list_buckets, replies={200: Buckets}),
     Route("GET", "/digest/buckets/{bucket}", show_bucket, replies={200: Entries}),
-    Route("GET", "/trust", show_trust, replies={200: Trust}),
 )

@@ -14,6 +14,7 @@ from services.errors import Failure, Gone, NotFound, Untrue
 from services.postgres import Connection
 from services.sync import store
 from services.sync.context import POOL
+from services.sync.store import Masked
 
 CURSOR = web.RequestKey("cursor", str)
 
@@ -38,8 +39,10 @@ async def why_not(conn: Connection, id: str) -> Failure:
     """Gone for an id that was in the view, with why and where to; NotFound for one that never was."""
     node = await ledger.node_of(conn)
     last = await ledger_store.last(conn, f"{node}:{id}")
-    if last is not None and last.type == event.VIEW_REMOVE:
-        left = msgspec.json.decode(msgspec.json.decode(last.raw, type=Event).data, type=ViewRemove)
+    left = _removal(last.raw) if last is not None and last.type == event.VIEW_REMOVE else None
+    if (masked := await store.masked(conn, id)) is not None:
+        return await _hidden(conn, masked, left.moved_to if left else None)
+    if last is not None and left is not None:
         extra = {"reason": left.reason, "since": ledger.stamp(last.time), "moved_to": left.moved_to}
         taken = await _withdrawal(conn, id)
         return Gone("It left this view: {reason}.", {"reason": left.reason}, extra={**extra, **taken})
@@ -52,6 +55,30 @@ async def why_not(conn: Connection, id: str) -> Failure:
         reason = "unreadable" if followed else "no-longer-followed"
         return Gone("It left this view: {reason}.", {"reason": reason}, extra={"reason": reason})
     return NotFound("There is no such place in this view.")
+
+
+def _removal(raw: bytes) -> ViewRemove:
+    return msgspec.json.decode(msgspec.json.decode(raw, type=Event).data, type=ViewRemove)
+
+
+async def _hidden(conn: Connection, masked: Masked, moved_to: str | None) -> Gone:
+    """What to say of a record that this view hides: why, and whom to ask what it says."""
+    network = masked.record.partition(":")[0]
+    known = await follow_store.node(conn, network)
+    name, contact = (known.name or known.alias, known.contact) if known else (network, "")
+    return Gone(
+        "Hidden by this view: {reason}. It is a record of {name}.",
+        {"reason": masked.reason, "name": name},
+        extra={
+            "reason": "hidden",
+            "why": masked.reason,
+            "since": masked.since,
+            "network": network,
+            "name": name,
+            "contact": contact,
+            "moved_to": moved_to,
+        },
+    )
 
 
 async def _withdrawal(conn: Connection, id: str) -> dict[str, object]:
