@@ -42,6 +42,26 @@ def write(path: Path, made: Signer) -> Signer:
     return made
 
 
+def take_in(folder: Path, kid: str, text: str) -> bool:
+    """Put a key that comes from elsewhere into a folder; False where it is there already.
+
+    Invalid where it is none, or where something else is there under its name: a key is never overwritten.
+    """
+    try:
+        content = msgspec.json.decode(text, type=KeyFile)
+        made = signing.signer(signing.data(content.seed))
+    except ValueError as error:
+        raise Invalid("The key {kid} is damaged.", {"kid": kid}) from error
+    path = folder / f"{kid}.key"
+    if made.kid != kid or (path.exists() and load(path).kid != kid):
+        raise Invalid("The key {kid} is damaged.", {"kid": kid})
+    if path.exists():
+        return False
+    write(path, made)
+    flush(folder)
+    return True
+
+
 def load(path: Path) -> Signer:
     """The key in a file; Misconfigured when it is absent or not a key."""
     try:
@@ -77,8 +97,8 @@ def _check(seed: bytes) -> str:
     return b32encode(sha256(seed).digest()).decode()[:4]
 
 
-def _flush(folder: Path) -> None:
-    """A key that the database names must be in its folder after a power cut."""
+def flush(folder: Path) -> None:
+    """What was put into this folder must be there after a power cut."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -99,7 +119,7 @@ class Keyring:
         fresh.unlink(missing_ok=True)
         made = make(fresh)
         fresh.rename(self.folder / f"{made.kid}.key")
-        _flush(self.folder)
+        flush(self.folder)
         return made
 
     def holds(self, kid: str) -> bool:

@@ -274,14 +274,18 @@ async def _versions(conn: Connection, drafts: Sequence[Draft]) -> dict[str, int]
 async def complete(conn: Connection, head: Head, pen: Pen) -> tuple[Head, Kept]:
     """Sign a full checkpoint at a locked head: log root and state root of the same moment."""
     writable(head)
-    await ledger_store.refresh_buckets(conn, after=head.full_size)
-    known = await ledger_store.buckets(conn)
-    hashes = b"".join(known.get(b, (merkle.EMPTY, 0))[0] for b in range(256))
-    state = (sha256(hashes).digest(), sum(count for _, count in known.values()))
-    head, kept = checkpoint(head, pen, state)
+    head, kept = checkpoint(head, pen, await state(conn, after=head.full_size))
     await ledger_store.add_checkpoint(conn, kept)
     await ledger_store.move_head(conn, head)
     return head, kept
+
+
+async def state(conn: Connection, *, after: int) -> tuple[bytes, int]:
+    """State root and number of records, where nothing but what came after a position has changed its bucket."""
+    await ledger_store.refresh_buckets(conn, after=after)
+    known = await ledger_store.buckets(conn)
+    hashes = b"".join(known.get(b, (merkle.EMPTY, 0))[0] for b in range(256))
+    return sha256(hashes).digest(), sum(count for _, count in known.values())
 
 
 def signed_text(kept: Kept) -> SignedText:
@@ -375,13 +379,13 @@ async def snapshot(pool: Pool, pen: Pen) -> AsyncIterator[tuple[SnapshotHead, As
     """The state of one moment: its head with a full checkpoint, and the latest event of each record as lines."""
     async with pool.acquire() as reading, reading.transaction(isolation="repeatable_read", readonly=True):
         async with pool.acquire() as writing, writing.transaction():
-            head, kept = await _completed(writing, await locked(writing), pen)
+            head, kept = await completed(writing, await locked(writing), pen)
             # While the head is locked nothing can be appended: the reader's moment is this head.
             await ledger_store.head(reading)
         yield snapshot_head(head, kept), _latest_lines(reading)
 
 
-async def _completed(conn: Connection, head: Head, pen: Pen) -> tuple[Head, Kept]:
+async def completed(conn: Connection, head: Head, pen: Pen) -> tuple[Head, Kept]:
     """A full checkpoint at a locked head: the last one, where nothing was written since."""
     last = await ledger_store.complete_checkpoint(conn)
     if last is not None and (last.epoch, last.size) == (head.epoch, head.size):

@@ -1,6 +1,7 @@
 """What becomes of a log when its node says something new of itself: another key, or a new epoch on an older base."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from hashlib import sha256
 
 import msgspec
 from msgspec.structs import replace
@@ -44,16 +45,10 @@ async def adopt(conn: Connection, one: Signed, pen: Pen, rewound: Rewound) -> He
     now = succession.accepted(chain, one)
     if now.epoch != head.epoch:
         head = await _open_epoch(conn, head, now, rewound)
-    head = replace(head, kid=_signs(now, head, pen), descriptor=now.hash)
-    await ledger_store.add_descriptor(
-        conn,
-        version=now.descriptor.version,
-        hash=now.hash,
-        raw=one.raw,
-        signatures=msgspec.json.encode(one.signatures),
-    )
+    head = replace(head, kid=signs(now, head, pen), descriptor=now.hash)
+    await add_descriptors(conn, [*chain, one], after=len(chain))
     await ledger_store.replace_head(conn, head)
-    head = await _erase_again(conn, head, pen, rewound)
+    head = await erase_again(conn, head, pen, rewound)
     head, _ = await ledger.complete(conn, head, pen)
     return head
 
@@ -69,7 +64,7 @@ async def _open_epoch(conn: Connection, head: Head, now: Identity, rewound: Rewo
     return replace(head, epoch=now.epoch, size=size, peaks=tree.peaks, full_size=-1, hold=None)
 
 
-def _signs(now: Identity, head: Head, pen: Pen) -> str:
+def signs(now: Identity, head: Head, pen: Pen) -> str:
     """The latest key of ours that is valid where the log stands."""
     for key in reversed(now.descriptor.signing_keys):
         start, end = identity.cursor(key.start), identity.cursor(key.end) if key.end else None
@@ -116,8 +111,29 @@ def named(raw: bytes) -> list[bytes]:
     return [bytes.fromhex(leaf) for leaf in msgspec.json.decode(data, type=Erasure).leaves]
 
 
-async def _erase_again(conn: Connection, head: Head, pen: Pen, rewound: Rewound) -> Head:
-    """Say again what was erased by events that the new epoch cut off."""
+async def add_descriptors(conn: Connection, chain: Sequence[Signed], *, after: int) -> None:
+    """Keep the versions of a whole, verified chain that come after one of them."""
+    for version, one in enumerate(chain[after:], start=after + 1):
+        await ledger_store.add_descriptor(
+            conn,
+            version=version,
+            hash=sha256(one.raw.encode()).hexdigest(),
+            raw=one.raw,
+            signatures=msgspec.json.encode(one.signatures),
+        )
+
+
+async def go_on(conn: Connection, head: Head, pen: Pen, rewound: Rewound, *, n: int) -> Head:
+    """Let a locked log grow again in the same epoch: its next signature bears a number above `n`."""
+    head = replace(head, hold=None, n=max(head.n, n))
+    await ledger_store.replace_head(conn, head)
+    head = await erase_again(conn, head, pen, rewound)
+    head, _ = await ledger.complete(conn, head, pen)
+    return head
+
+
+async def erase_again(conn: Connection, head: Head, pen: Pen, rewound: Rewound) -> Head:
+    """Say again what was erased by events that the log has lost, or that a new epoch cut off."""
     for unsaid in await ledger_repair_store.unsaid_erasures(conn):
         head, _ = await erase(
             conn, head, unsaid.record, named(unsaid.raw), pen, author="epoch", routing="record.erase._"

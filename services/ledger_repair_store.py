@@ -78,6 +78,18 @@ async def point(conn: Connection, records: Sequence[str]) -> None:
     )
 
 
+async def index(conn: Connection, *, after: int) -> None:
+    """Point the records of events after a position to their latest ones."""
+    await conn.execute(
+        """INSERT INTO ledger_record (record, bucket, seq, version, leaf)
+           SELECT DISTINCT ON (record) record, get_byte(sha256(convert_to(record, 'UTF8')), 0), seq, version, leaf
+           FROM ledger_event WHERE seq > $1 ORDER BY record, seq DESC
+           ON CONFLICT (record) DO UPDATE
+           SET seq = excluded.seq, version = excluded.version, leaf = excluded.leaf""",
+        after,
+    )
+
+
 async def dropped(conn: Connection) -> int:
     """How many events epochs have cut off."""
     return int(await conn.fetchval("SELECT count(*) FROM ledger_dropped"))

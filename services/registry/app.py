@@ -17,7 +17,7 @@ from services.keyring import Keyring
 from services.ledger import Pen
 from services.ledger_http import LEDGER, Published
 from services.postgres import Pool
-from services.registry import api, worker, writer
+from services.registry import api, recovering, worker, writer
 from services.registry.context import EXPORTS, IMPORTS, NODE, POOL, SETTINGS, TOKENS, WRITER
 from services.registry.exporting import Exports
 from services.registry.settings import PREFIX, Settings
@@ -33,8 +33,10 @@ SCRIPTS = postgres.scripts("ledger", "registry")
 async def ready(app: web.Application) -> dict[str, str]:
     """The database answers; how it goes with the broker."""
     async with app[POOL].acquire(timeout=3) as conn:
-        await ledger_store.head(conn)
-    return {"database": "ok", "broker": app[worker.RELAY].state if app[SETTINGS].amqp_url else "absent"}
+        head = await ledger_store.head(conn)
+    broker = app[worker.RELAY].state if app[SETTINGS].amqp_url else "absent"
+    hold = head.hold if head else None
+    return {"database": "ok", "broker": broker, "log": f"on hold: {hold}" if hold else "ok"}
 
 
 async def authenticate(request: web.Request, secret: str) -> Principal | None:
@@ -89,6 +91,8 @@ async def serving(settings: Settings) -> AsyncIterator[int]:
         node = await postgres.insist(partial(identity, pool), settings.database_wait)
         app = build(pool, settings, pen, node)
         log.info("opened", node=node)
+        asked = partial(recovering.at_start, pool, pen, settings.witnesses)
+        await postgres.insist(asked, settings.database_wait)
         await postgres.insist(partial(ledger_work.compare, pool, settings, PREFIX), settings.database_wait)
         with closing(app[EXPORTS]):
             async with run.at_work(app, worker.LOOPS, settings) as port:

@@ -253,12 +253,20 @@ def revoke(kid: str, last_good: str, roots: tuple[Path, ...], draft: Path | None
 @draft_option
 def epoch(at: int | None, roots: tuple[Path, ...], draft: Path | None) -> None:
     """Open a new epoch: after a restored backup, or where a witness holds other events of this log."""
+    _change(_onward(at), roots, draft)
 
+
+def _onward(at: int | None) -> Plan:
     async def plan(conn: Connection, head: Head, whose: Identity) -> Sequence[Change]:
         base = await ledger_epochs.range_at(conn, head, head.size if at is None else at)
         return (succession.opened(base, head.hold or "opened"),)
 
-    _change(plan, roots, draft)
+    return plan
+
+
+async def open_epoch(s: Settings, roots: Sequence[Signer]) -> str:
+    """Go on after the last event in a new epoch; where the log stands then."""
+    return str(await _carry_out(s, _onward(None), roots))
 
 
 @key.command("update")

@@ -24,11 +24,18 @@ async def rebuild(conn: Connection) -> None:
     """Make all rows again."""
     last = ""
     while records := await ledger_repair_store.records_after(conn, last, AT_ONCE):
-        await rewound(conn, records)
+        await remade(conn, records)
         last = records[-1]
 
 
 async def rewound(conn: Connection, records: Sequence[str]) -> None:
+    """Make rows again that have lost their last events: what lists said of them is no longer so."""
+    await remade(conn, records)
+    await store.say_again(conn, [_id(r) for r in records])
+    await store.forget_answers_beyond(conn)
+
+
+async def remade(conn: Connection, records: Sequence[str]) -> None:
     """Make the rows of these records again as the log has them; those that it has not any more go."""
     standing = await ledger_repair_store.standing(conn, records)
     there = {s.record for s in standing}
@@ -40,11 +47,9 @@ async def rewound(conn: Connection, records: Sequence[str]) -> None:
     places = [(_row(s), msgspec.json.decode(_data(s.put), type=Place)) for s in kept if ".place." in s.type]
     if places:
         await store.save_places(conn, places)
-        await store.say_again(conn, [row.id for row, _ in places])
     others = [(_row(s), *_named(s)) for s in kept if ".place." not in s.type]
     if others:
         await store.save_others(conn, others)
-    await store.forget_answers_beyond(conn)
 
 
 def _id(record: str) -> str:

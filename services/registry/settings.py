@@ -46,3 +46,6 @@ class Settings(Struct, frozen=True):
     upload_bytes: Annotated[int, Meta(ge=1, description="Size of an uploaded list at most, in bytes.")] = (
         2 * 1024**3
     )
+    witnesses: Annotated[
+        tuple[str, ...], Meta(description="URLs of syncs that may give back what this registry has lost.")
+    ] = ()

@@ -498,6 +498,11 @@ async def imported(conn: Connection, source: str, keys: Sequence[str]) -> dict[s
     return {row["key"]: convert(row, Imported) for row in rows}
 
 
+async def sources(conn: Connection) -> list[str]:
+    """The lists that were ever imported."""
+    return [row[0] for row in await conn.fetch("SELECT DISTINCT source FROM imported ORDER BY source")]
+
+
 async def remember_imported(conn: Connection, source: str, rows: Mapping[str, tuple[str, bytes]]) -> None:
     """Keep which place each row is and what it said."""
     await conn.execute(

@@ -10,7 +10,7 @@ from aiohttp import web
 from services import ledger, ledger_work, postgres, relay
 from services.errors import Failure
 from services.ledger_http import LEDGER
-from services.registry import importing, store
+from services.registry import importing, recovering, store
 from services.registry.context import IMPORTS, POOL, SETTINGS, WRITER
 from services.run import Loops, calm, keep
 
@@ -85,6 +85,24 @@ async def _read(app: web.Application, job: store.Job) -> None:
         log.info("imported", job=str(job.id), source=job.source, mode=job.mode, **done)
 
 
+async def witness(app: web.Application) -> None:
+    """Ask witnesses, in one process at a time, whether anything of our own log is missing here."""
+    published, urls = app[LEDGER], app[SETTINGS].witnesses
+    if not urls:
+        return
+
+    async def run() -> None:
+        async with postgres.locked(app[POOL], "witness"):
+            while True:
+                await recovering.consult(app[POOL], published.pen, urls)
+                calm()
+                async with app[POOL].acquire() as conn:
+                    held = (await ledger.current(conn)).hold == "restored"
+                await asyncio.sleep(recovering.ON_HOLD if held else recovering.PERIOD)
+
+    await keep("witness", run, postgres.WEATHER)
+
+
 LOOPS: Loops = {
     "writer": write,
     "relay": publish,
@@ -92,4 +110,5 @@ LOOPS: Loops = {
     "thin": thin,
     "forget": forget,
     "imports": read_lists,
+    "witness": witness,
 }

@@ -180,6 +180,10 @@ class Writer:
         except postgres.WEATHER:
             self._abandon(waiting, Unavailable("The database is away.", extra={"retry_after": 2}))
             return
+        except Unavailable as why:
+            # The log is on hold: it may be let go while we wait.
+            self._abandon(waiting, why)
+            return
         except BaseException:
             self._abandon(waiting, Unavailable("The service is stopping."))
             raise
