@@ -110,7 +110,7 @@ def checkpoint(signed: SignedText, whose: Identity, known: Heard | None = None) 
     numbers = (found.n, found.size, found.count or 0)
     if not (1 <= found.epoch <= LAST_EPOCH and all(0 <= number <= LARGEST for number in numbers)):
         raise Untrue("The checkpoint names a position that no log can have.")
-    _signed(signed, (found.epoch, found.size), signing.CHECKPOINT, whose)
+    fits(signed, (found.epoch, found.size), signing.CHECKPOINT, whose)
     if found.epoch > whose.epoch:
         raise Untrue("No descriptor of the node opens epoch {epoch}.", {"epoch": found.epoch})
     if known is not None and known.said.epoch == found.epoch:
@@ -158,7 +158,8 @@ def _one_log(heard: Heard, known: Heard) -> None:
         )
 
 
-def _signed(signed: SignedText, position: tuple[int, int], payload_type: str, whose: Identity) -> None:
+def fits(signed: SignedText, position: tuple[int, int], payload_type: str, whose: Identity) -> None:
+    """Untrue unless a key that is valid at this position signed this."""
     key = identity.key_at(whose, signed.kid, position)
     if not signing.verifies(key, payload_type, signed.raw.encode(), foreign.unpacked(signed.sig)):
         cursor = f"{position[0]}.{position[1]}"
@@ -208,12 +209,13 @@ def _placed(event: Event, position: tuple[int, int], whose: Identity) -> None:
         raise Untrue("Event {id} stands at {cursor}.", {"id": event.id, "cursor": f"{epoch}.{seq}"})
 
 
-def _line(line: Line, position: tuple[int, int], whose: Identity) -> Followed:
-    if line.redacted:
-        return _redacted(line, position, whose)
-    if line.raw is None or line.kid is None or line.sig is None:
+def shown(one: Line, position: tuple[int, int], whose: Identity) -> Followed:
+    """What a line of a feed holds at this position; the signature of an event is not looked at."""
+    if one.redacted:
+        return _redacted(one, position, whose)
+    if one.raw is None or one.kid is None or one.sig is None:
         raise Untrue("A line of the feed holds no event.")
-    return read(line.raw.encode(), line.kid, foreign.unpacked(line.sig), position=position, whose=whose)
+    return read(one.raw.encode(), one.kid, foreign.unpacked(one.sig), position=position, whose=whose)
 
 
 def _redacted(line: Line, position: tuple[int, int], whose: Identity) -> Followed:
@@ -227,7 +229,7 @@ def _redacted(line: Line, position: tuple[int, int], whose: Identity) -> Followe
     stood = (event.epoch, int(event.sequence))
     if stood <= position:
         raise Untrue("Event {seq} is hidden, and no erase event says why.", {"seq": position[1]})
-    _signed(line.by, stood, signing.EVENT, whose)
+    fits(line.by, stood, signing.EVENT, whose)
     _placed(event, stood, whose)
     there = stood[1] if whose.epoch_of(stood[1]) == stood[0] else None
     erased = Erased(record=event.subject, leaf=merkle.leaf(raw), seq=there)
@@ -254,20 +256,18 @@ def proven(
     """
     close = checkpoint(page.checkpoint, whose, known)
     start = here.tree.size
-    events = [
-        _line(line, (whose.epoch_of(seq), seq), whose) for seq, line in enumerate(page.lines, start + 1)
-    ]
+    events = [line(each, (whose.epoch_of(seq), seq), whose) for seq, each in enumerate(page.lines, start + 1)]
     tree = _founded(here.tree, events, whose)
     if close.size == tree.size:
         agree(tree, close)
         epoch = close.epoch
     else:
         epoch = max(here.epoch, whose.epoch_of(tree.size))
-        for line, event in zip(page.lines, events, strict=True):
+        for each, event in zip(page.lines, events, strict=True):
             # Of an erased one the erase event is signed; where it stands, the next checkpoint proves.
             if event.erased is None:
-                text = SignedText(raw=line.raw or "", kid=event.kid, sig=line.sig or "")
-                _signed(text, (event.epoch, event.seq), signing.EVENT, whose)
+                text = SignedText(raw=each.raw or "", kid=event.kid, sig=each.sig or "")
+                fits(text, (event.epoch, event.seq), signing.EVENT, whose)
     n = max(here.n, close.n) if close.epoch == here.epoch else close.n
     return events, Position(epoch=epoch, tree=tree, n=n), close
 
@@ -308,7 +308,7 @@ def live(messages: Sequence[SignedText], here: Position, whose: Identity) -> tup
     events = []
     for seq, message in enumerate(messages, start=here.tree.size + 1):
         position = (whose.epoch_of(seq), seq)
-        _signed(message, position, signing.EVENT, whose)
+        fits(message, position, signing.EVENT, whose)
         sig = foreign.unpacked(message.sig)
         events.append(read(message.raw.encode(), message.kid, sig, position=position, whose=whose))
     tree = merkle.extended(here.tree, (e.leaf for e in events))
@@ -339,7 +339,7 @@ def snapshot_line(line: Line, head: Position, whose: Identity) -> Followed:
     epoch, _, seq = event.id.partition("-")
     if not 0 < int(seq) <= head.tree.size or int(epoch) != whose.epoch_of(int(seq)):
         raise Untrue("The snapshot holds {id}, which is not in its log.", {"id": event.id})
-    return _line(line, (int(epoch), int(seq)), whose)
+    return shown(line, (int(epoch), int(seq)), whose)
 
 
 class State:

@@ -12,6 +12,7 @@ from services.ledger import Pen
 from services.ledger_store import Written
 from services.postgres import Connection
 from services.registry import app, rebuilding
+from services.registry.erased import note
 from services.registry.keys import configured
 from services.registry.settings import Settings
 
@@ -54,8 +55,12 @@ async def erase(conn: Connection, pen: Pen, record: str, versions: str | None) -
     leaves = await ledger_repair_store.erasable(conn, record, first=first, last=until)
     if not leaves:
         raise NotFound("Nothing of {record} is left to erase.", {"record": record})
-    await ledger_epochs.erase(conn, head, record, leaves, pen, author="admin:erase", routing=ROUTING)
+    _, entries = await ledger_epochs.erase(
+        conn, head, record, leaves, pen, author="admin:erase", routing=ROUTING
+    )
     await rebuilding.rewound(conn, [record])
+    # Last of all: what follows is the commit, and no backup may bring back what it takes away.
+    note(pen.keyring.folder, entries)
     return len(leaves)
 
 

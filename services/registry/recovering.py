@@ -11,7 +11,7 @@ import structlog
 from msgspec import Struct
 from msgspec.structs import replace
 
-from schemas.event import MAX_PAGE, PLACE_PUT, RECORD_ERASE, Checkpoint, Event
+from schemas.event import MAX_PAGE, PLACE_PUT, RECORD_ERASE, Checkpoint, Event, Line
 from schemas.node import Signed
 from schemas.place import Place
 from services import (
@@ -31,8 +31,9 @@ from services.ledger_store import Entry, Head
 from services.merkle import Range
 from services.places import departement
 from services.postgres import Connection, Pool
+from services.proofs import Followed
 from services.registry import archive_store, erased, mapping, rebuilding, store
-from services.witness import Kept, Tail
+from services.witness import Tail
 
 # How many signatures somebody else may have seen after the last one that a witness saw.
 MARGIN = 2**20
@@ -46,7 +47,7 @@ class Report(Struct, frozen=True):
     """What one witness says of our log, each checkpoint by a key of ours."""
 
     url: str
-    chain: list[Signed]
+    chain: Sequence[Signed]
     said: list[Checkpoint]
 
     @property
@@ -101,7 +102,7 @@ async def _told(asking: Witnesses, url: str, ours: Sequence[Signed]) -> Report |
 async def _asked(client: aiohttp.ClientSession, url: str, ours: Sequence[Signed]) -> Report:
     whose = identity.verified(ours)
     signed = witness.about(await _get(client, f"{url}/observed"), whose.node)
-    chain = list(ours)
+    chain = ours
     if any(proofs.said(one).descriptor not in whose.heads for one in signed):
         chain = witness.chain(await _get(client, f"{url}/observed/{whose.node}/descriptors"), ours)
     return Report(url=url, chain=chain, said=witness.present(signed, identity.verified(chain)))
@@ -234,44 +235,51 @@ class _Back:
                 raise Untrue(
                     "The witness has {size} events, not {signed}.", {"size": size, "signed": close.size}
                 )
-            await self._write(self.tail.take(lines))
+            await self._write(lines, self.tail.take(lines))
             epoch = self.tail.whose.epoch_of(self.tail.tree.size)
         witness.agree(self.tail.tree, close)
 
-    async def _write(self, found: Sequence[Kept]) -> None:
+    async def _write(self, lines: Sequence[Line], found: Sequence[Followed]) -> None:
         new = {_record(one) for one in found} - self.versions.keys()
         self.versions |= dict.fromkeys(new, 0) | await ledger_store.versions(self.conn, sorted(new))
-        entries = [self._entry(one) for one in found]
+        entries = [
+            self._entry(one, one.event) if one.event else self._gone(one, line)
+            for line, one in zip(lines, found, strict=True)
+        ]
         await archive_store.take_back(self.conn, entries)
         self.erasing += [entry for entry in entries if entry.type == RECORD_ERASE]
 
-    def _entry(self, one: Kept) -> Entry:
-        record = _record(one)
-        version = self.versions[record] = self.versions[record] + 1
-        said = one.event or one.by
-        assert said is not None  # noqa: S101 - a kept event has its bytes, or the event that erased them
-        assert said.event is not None  # noqa: S101 - proven by the tail
-        if one.event is not None and said.event.recordversion != version:
+    def _entry(self, one: Followed, said: Event) -> Entry:
+        version = self.versions[said.subject] = self.versions[said.subject] + 1
+        if said.recordversion != version:
             raise Forked(
-                "We signed another version of {record} than the one that we have.", {"record": record}
+                "We signed another version of {record} than the one that we have.", {"record": said.subject}
             )
-        if one.event is not None and said.event.type == PLACE_PUT and version == 1:
-            self.opened[record] = msgspec.json.decode(said.event.data, type=Place)
+        if said.type == PLACE_PUT and version == 1:
+            self.opened[said.subject] = msgspec.json.decode(said.data, type=Place)
         return Entry(
             seq=one.seq,
             epoch=one.epoch,
-            record=record,
+            record=said.subject,
             version=version,
-            type=said.event.type if one.event else PLACE_PUT,
-            time=datetime.fromisoformat(said.event.time),
-            raw=said.raw if one.event else b"",
-            kid=said.kid,
-            sig=said.sig if one.event else b"",
+            type=said.type,
+            time=datetime.fromisoformat(said.time),
+            raw=one.raw,
+            kid=one.kid,
+            sig=one.sig,
             leaf=one.leaf,
-            routing=_routing(said.event) if one.event else "_",
+            routing=_routing(said),
             also=None,
             author="witness",
         )
+
+    def _gone(self, one: Followed, line: Line) -> Entry:
+        """An event that was erased: of what type it was nobody knows any more, and its version follows."""
+        assert line.by is not None  # noqa: S101 - it is by what the tail proved that it is erased
+        record, said = _record(one), msgspec.json.decode(line.by.raw, type=Event)
+        version = self.versions[record] = self.versions[record] + 1
+        told = (one.seq, one.epoch, record, version, PLACE_PUT, datetime.fromisoformat(said.time))
+        return Entry(*told, b"", line.by.kid, b"", one.leaf, "_", None, "witness")
 
     async def settle(self, folder: Path) -> None:
         """Make rows of what came back, and forget what it says is erased."""
@@ -299,9 +307,8 @@ class _Back:
             )
 
 
-def _record(one: Kept) -> str:
-    said = one.event or one.by
-    return said.event.subject if said is not None and said.event is not None else ""
+def _record(one: Followed) -> str:
+    return one.erased.record if one.erased else one.event.subject if one.event else ""
 
 
 def _routing(said: Event) -> str:
