@@ -256,7 +256,9 @@ def proven(
     """
     close = checkpoint(page.checkpoint, whose, known)
     start = here.tree.size
-    events = [line(each, (whose.epoch_of(seq), seq), whose) for seq, each in enumerate(page.lines, start + 1)]
+    events = [
+        shown(each, (whose.epoch_of(seq), seq), whose) for seq, each in enumerate(page.lines, start + 1)
+    ]
     tree = _founded(here.tree, events, whose)
     if close.size == tree.size:
         agree(tree, close)

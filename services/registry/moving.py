@@ -212,7 +212,7 @@ async def _onward(s: Settings, roots: Sequence[Signer]) -> str:
         return f"Nothing that a witness holds is missing: goes on in the same epoch, at {_cursor(head)}."
     if roots:
         return await open_epoch(s, roots)
-    return f"It can be read; before anything is written, run: {ledger.HOLDS[head.hold][1]}"
+    return f"It can be read; before anything is written, run: {ledger.HOLDS[head.hold].args['command']}"
 
 
 COMMANDS = (backup, restore, export_node, import_node)

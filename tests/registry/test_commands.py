@@ -30,7 +30,9 @@ def environ(settings: Settings) -> dict[str, str]:
     """These settings as the environment that says them."""
     given = msgspec.to_builtins(settings)
     return {
-        PREFIX + name.upper(): msgspec.json.encode(value).decode() if isinstance(value, (list, tuple)) else str(value)
+        PREFIX + name.upper(): msgspec.json.encode(value).decode()
+        if isinstance(value, (list, tuple))
+        else str(value)
         for name, value in given.items()
         if value is not None
     }
