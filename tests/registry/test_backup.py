@@ -48,15 +48,18 @@ async def test_a_restored_node_is_the_same_node(federation: Federation, tmp_path
     await registry.change(one["id"], summary="Au bord de l'eau")
     two = await registry.add(name="La Fosse")
     await registry.withdraw(two["id"])
-    await registry.claim(f"{registry.node}:{one['id']}", f"{registry.node}:{two['id']}", "distinct")
-    body, key = {"name": "Une fois", "status": "open"}, {"Idempotency-Key": "k-1"}
+    await registry.claim(one["id"], two["id"], "distinct")
+    body, key = (
+        {"name": "Une fois", "status": "open", "address": {"postcode": "35000"}},
+        {"Idempotency-Key": "k-1"},
+    )
     _, first, _ = await registry.call("POST", "/places", json=body, headers=key)
     file = await backed_up(registry, tmp_path / "node.gz")
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert [f for f in tmp_path.iterdir() if f.name.startswith(".")] == []
     before = (
         await feed(registry),
-        await registry.get("/exports/places.jsonl"),
+        await registry.get("/exports/places.ndjson"),
         await registry.get("/checkpoint"),
     )
     history = await registry.get(f"/places/{one['id']}/history")
@@ -67,13 +70,13 @@ async def test_a_restored_node_is_the_same_node(federation: Federation, tmp_path
     assert "key epoch --root-key FILE" in said(done)
     twin = await again(federation, registry, settings).start()
     assert isinstance(twin, Registry)
-    after = await feed(twin), await twin.get("/exports/places.jsonl"), await twin.get("/checkpoint")
+    after = await feed(twin), await twin.get("/exports/places.ndjson"), await twin.get("/checkpoint")
     assert after == before
     assert await twin.get(f"/places/{one['id']}/history") == history
     assert (await run(settings, "key", "epoch", "--root-key", root_key(registry))).exit_code == 0
     status, repeated, _ = await twin.call("POST", "/places", json=body, headers=key)
     assert (status, repeated["id"]) == (201, first["id"])
-    status, written, _ = await twin.call("POST", "/places", json={"name": "Après", "status": "open"})
+    status, written, _ = await twin.call("POST", "/places", json={**body, "name": "Après"})
     assert (status, written["cursor"].split(".")[0]) == (201, "2")
 
 
@@ -121,7 +124,7 @@ async def test_a_restored_log_waits_for_the_root_key(federation: Federation, tmp
     assert (await run(settings, "restore", str(file))).exit_code == 0
     twin = again(federation, registry, settings)
     await twin.start()
-    status, problem, _ = await twin.call("POST", "/places", json={"name": "Non", "status": "open"})
+    status, problem, _ = await twin.call("POST", "/places", json={**place["place"], "name": "Non"})
     assert (status, problem["type"]) == (503, "urn:maillage:problem:on-hold")
     assert problem["command"] == "python -m services.registry key epoch --root-key FILE"
     assert problem["command"] in problem["detail"]
