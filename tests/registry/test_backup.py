@@ -16,9 +16,9 @@ import pytest
 from click.testing import CliRunner
 
 from schemas.event import RECORD_ERASE
-from services import identity, proofs
+from services import identity, ledger_epochs, merkle, proofs
 from services.registry import __main__ as commands
-from services.registry import erased
+from services.registry import app, erased
 from tests.conftest import Federation
 from tests.nodes import Registry, eventually
 from tests.registry.archives import (
@@ -484,8 +484,6 @@ async def test_an_erasure_that_failed_does_no_harm(federation: Federation, tmp_p
     # As if the erasure of the other one had been tried at that very number, and the power had gone.
     (line,) = [json.loads(text) for text in (folder / erased.NAME).read_text().splitlines()]
     (event,) = [json.loads(text)["raw"] for text in (await feed(registry))[:1]]
-    from services import merkle
-
     raw = json.loads(line["raw"])
     raw["subject"] = f"{registry.node}:{place['id']}"
     raw["data"]["leaves"] = [merkle.leaf(event.encode()).hex()]
@@ -524,9 +522,6 @@ async def test_values_made_by_hand_stay_after_a_restore(federation: Federation, 
 
 async def test_a_log_with_a_floor_comes_back(federation: Federation, tmp_path: Path) -> None:
     """Where old events were let go, what remains still proves, and readers begin where they must."""
-    from services import ledger_epochs
-    from services.registry import app
-
     registry = await federation.registry()
     place = await registry.add()
     for n in range(30):

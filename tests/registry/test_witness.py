@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -98,12 +99,16 @@ async def test_a_node_that_lost_its_end_notices_at_start(
     twin = await lost(federation, registry, file, witness.url)
     with structlog.testing.capture_logs() as logs:
         await twin.start()
-        await eventually(lambda: reaches(twin, before["size"]))
-    (told,) = [line for line in logs if line["event"] == "recovered"]
-    assert told["events"] == 1500
+        told = await eventually(lambda: logged(logs, "recovered"))
+    assert [line["events"] for line in told] == [1500]
     # Two pages were needed.
     assert witness.asked.count(f"/observed/{registry.node}/feed") == 2
     assert (await head(twin))["state_root"] == before["state_root"]
+
+
+async def logged(logs: Sequence[Any], event: str) -> list[Any]:
+    """The lines of a log that tell of such an event."""
+    return [line for line in logs if line["event"] == event]
 
 
 async def reaches(registry: Registry, size: int) -> bool:
@@ -389,8 +394,6 @@ async def test_two_processes_take_back_once(federation: Federation, witness: Wit
     twin.port = 0
     second = again(federation, twin, twin.settings)
     second.port = 0
-    import asyncio
-
     await asyncio.gather(twin.start(), second.start())
     await eventually(lambda: reaches(twin, 101))
     assert len((await everything(twin.settings.database_url))["ledger_event"]) == 101
