@@ -257,7 +257,7 @@ HOLDS = {
     "contradicted": Fault(
         "hold",
         "A witness holds other events of this log: what follows needs a new epoch. Run: {command}",
-        {"command": EPOCH_COMMAND},
+        {"command": "python -m services.registry key epoch --at LAST --root-key FILE"},
     ),
     "moved": Fault(
         "hold",

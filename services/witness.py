@@ -78,11 +78,16 @@ class Tail:
         return own(SignedText(raw=line.raw, kid=line.kid, sig=line.sig), position, self.whose)
 
 
-def agree(tree: Range, close: Checkpoint) -> None:
-    """Forked where we signed another log of this size than the one that we have."""
+def leaf(line: Line) -> bytes:
+    """The leaf of an event as a witness shows it."""
+    return bytes.fromhex(line.leaf) if line.leaf is not None else merkle.leaf((line.raw or "").encode())
+
+
+def agree(tree: Range, close: Checkpoint, url: str) -> None:
+    """Forked where we signed another log of this size, as the witness at `url` shows, than the one that we have."""
     if merkle.root(tree).hex() != close.log_root:
         raise Forked(
             "We signed another log of {size} events than the one that we have.",
             {"size": close.size},
-            extra={"signed": msgspec.to_builtins(close)},
+            extra={"witness": url, "signed": msgspec.to_builtins(close)},
         )

@@ -19,6 +19,7 @@ PURE = frozenset(
     {
         *(f"services.{name}" for name in ("canonical", "communes", "errors", "identity", "merkle", "places")),
         *(f"services.{name}" for name in ("foreign", "mistakes", "proofs", "shapes", "signing", "strict")),
+        *(f"services.{name}" for name in ("witness",)),
         *(f"services.registry.{name}" for name in ("decide", "cleaning", "headings", "mapping")),
         *(f"services.registry.{name}" for name in ("reading", "rendering")),
         *(f"services.sync.{name}" for name in ("merge", "clusters", "digest", "fields", "items", "policy")),

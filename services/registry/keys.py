@@ -258,6 +258,11 @@ def epoch(at: int | None, roots: tuple[Path, ...], draft: Path | None) -> None:
 
 def _onward(at: int | None) -> Plan:
     async def plan(conn: Connection, head: Head, whose: Identity) -> Sequence[Change]:
+        if head.hold == "contradicted" and at is None:
+            raise Invalid(
+                "A witness holds other events of this log. Say with --at which is the last that both have: `common` in"
+                " the log line `contradicted`."
+            )
         base = await ledger_epochs.range_at(conn, head, head.size if at is None else at)
         return (succession.opened(base, head.hold or "opened"),)
 

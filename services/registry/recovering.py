@@ -127,7 +127,8 @@ async def _settle(asking: Witnesses, reports: Sequence[Report]) -> None:
         if await _lost(asking, reports, n):
             await _take_back(asking, best, n)
     except Forked as forked:
-        await _contradicted(asking.pool, forked)
+        url = str(forked.extra.get("witness", best.url))
+        await _contradicted(asking, next(r for r in reports if r.url == url), forked)
     except Failure as why:
         cursor = f"{best.furthest.epoch}.{best.furthest.size}"
         log.error("lost", witness=best.url, cursor=cursor, detail=why.detail.format(**why.arguments))
@@ -147,7 +148,7 @@ async def _lost(asking: Witnesses, reports: Sequence[Report], n: int) -> bool:
             for said in report.said:
                 more |= len(report.chain) > known or said.size > head.size
                 if said.epoch == head.epoch and head.floor <= said.size <= head.size:
-                    witness.agree(await _range(conn, head, said.size), said)
+                    witness.agree(await _range(conn, head, said.size), said, report.url)
         if more:
             await ledger_store.replace_head(conn, replace(head, hold="restored"))
         elif head.hold is not None or n > head.n:
@@ -163,13 +164,35 @@ async def _range(conn: Connection, head: Head, size: int) -> Range:
     return await ledger_epochs.range_at(conn, head, size)
 
 
-async def _contradicted(pool: Pool, forked: Forked) -> None:
-    """Stop: two logs bear our signature, and only the root key can say which one goes on."""
-    async with pool.acquire() as conn, conn.transaction():
+async def _contradicted(asking: Witnesses, report: Report, forked: Forked) -> None:
+    """Stop: two logs bear our signature, and only the root key can say from where on one of them goes on."""
+    async with asking.pool.acquire() as conn, conn.transaction():
         head = await ledger.locked(conn)
         await ledger_store.replace_head(conn, replace(head, hold="contradicted"))
+    try:
+        common = str(await _common(asking, report, head))
+    except Failure as why:
+        common = why.detail.format(**why.arguments)
     detail = forked.detail.format(**forked.arguments)
-    log.error("contradicted", detail=detail, command=ledger.EPOCH_COMMAND, **forked.extra)
+    log.error("contradicted", detail=detail, common=common, **forked.extra)
+
+
+async def _common(asking: Witnesses, report: Report, head: Head) -> int:
+    """The last event up to which the witness and we have the same log."""
+    whose = identity.verified(report.chain)
+    low, high = head.floor, min(report.furthest.size, head.size)
+    while low < high:
+        seq = (low + high + 1) // 2
+        cursor = f"{whose.epoch_of(seq - 1)}.{seq - 1}"
+        where = f"{report.url}/observed/{head.node}/feed?after={cursor}&limit=1"
+        lines = proofs.page(await _get(asking.client, where)).lines
+        async with asking.pool.acquire() as conn, conn.transaction():
+            ours = [leaf async for leaf in ledger_repair_store.leaves(conn, after=seq - 1, until=seq)]
+        if ours == [witness.leaf(line) for line in lines[:1]]:
+            low = seq
+        else:
+            high = seq - 1
+    return low
 
 
 async def _take_back(asking: Witnesses, report: Report, n: int) -> None:
@@ -237,7 +260,7 @@ class _Back:
                 )
             await self._write(lines, self.tail.take(lines))
             epoch = self.tail.whose.epoch_of(self.tail.tree.size)
-        witness.agree(self.tail.tree, close)
+        witness.agree(self.tail.tree, close, report.url)
 
     async def _write(self, lines: Sequence[Line], found: Sequence[Followed]) -> None:
         new = {_record(one) for one in found} - self.versions.keys()
