@@ -18,8 +18,6 @@ from tests.conftest import Federation
 from tests.nodes import Registry
 from tests.registry.test_commands import run, said
 
-ROOT = "root.key"
-
 
 async def backed_up(registry: Registry, file: Path) -> Path:
     """A backup of a registry, at work or not."""
@@ -36,7 +34,7 @@ async def elsewhere(federation: Federation, registry: Registry, **settings: Any)
 
 def root_key(registry: Registry) -> str:
     """Where the root key of this registry is."""
-    return str(Path(registry.settings.key_dir).parent / ROOT)
+    return str(registry.root)
 
 
 def again(federation: Federation, registry: Registry, settings: Settings) -> Registry:
@@ -52,6 +50,7 @@ def again(federation: Federation, registry: Registry, settings: Settings) -> Reg
         registry.token,
         registry.port,
     )
+    found.root = registry.root
     federation.services.append(found)
     return found
 
