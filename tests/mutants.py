@@ -149,6 +149,62 @@ MUTANTS = (
         "known.clear()",
         "tests/registry/test_writer.py::test_what_tidying_makes_too_long_is_refused",
     ),
+    Mutant(
+        "moment of a backup",
+        "services/registry/saving.py",
+        "            await ledger_store.head(reading)",
+        "            pass",
+        "tests/registry/test_backup.py::test_nothing_is_torn_while_people_write",
+    ),
+    Mutant(
+        "erased since the backup",
+        "services/registry/restoring.py",
+        "if by is None or not found.raw:",
+        "if True:",
+        "tests/registry/test_backup.py::test_a_backup_brings_nothing_erased_back",
+    ),
+    Mutant(
+        "erasure that failed",
+        "services/registry/restoring.py",
+        "if _position(e) > _end(self.manifest)",
+        "if True",
+        "tests/registry/test_backup.py::test_an_erasure_that_failed_does_no_harm",
+    ),
+    Mutant(
+        "signature in an archive",
+        "services/witness.py",
+        "    proofs.fits(text, position, signing.EVENT, whose)",
+        "    pass",
+        "tests/registry/test_backup.py::test_a_file_that_does_not_prove_is_refused",
+    ),
+    Mutant(
+        "numbers of an idle node",
+        "services/registry/recovering.py",
+        "MARGIN = 2**20",
+        "MARGIN = 0",
+        "tests/registry/test_backup.py::test_signatures_of_an_idle_node_are_not_repeated",
+    ),
+    Mutant(
+        "sealed",
+        "services/registry/saving.py",
+        'head = replace(head, hold="moved")',
+        "head = replace(head, hold=None)",
+        "tests/registry/test_moving.py::test_a_sealed_node_signs_nothing",
+    ),
+    Mutant(
+        "another log",
+        "services/witness.py",
+        "if merkle.root(tree).hex() != close.log_root:",
+        "if False:",
+        "tests/registry/test_witness.py::test_a_longer_log_that_is_not_ours_is_not_taken",
+    ),
+    Mutant(
+        "loss stops writing",
+        "services/registry/recovering.py",
+        'replace(head, hold="restored")',
+        "head",
+        "tests/registry/test_witness.py::test_a_witness_that_lies_gives_nothing",
+    ),
 )
 
 

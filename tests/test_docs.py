@@ -115,7 +115,7 @@ def test_addresses_of_the_documentation_exist() -> None:
 
 def test_commands_of_the_documentation_exist() -> None:
     """No operator is told to run a command that is not there."""
-    named = re.findall(r"python -m services\.(\w+) (\w+)", OPERATING)
+    named = re.findall(r"python -m services\.(\w+) ([\w-]+)", OPERATING)
     assert len(named) > 5
     for service, command in named:
         commands = importlib.import_module(f"services.{service}.__main__").main.commands
