@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Struct
@@ -347,12 +348,13 @@ async def amqp(at: Patient[Any]) -> Findings:
         yield well("No broker is set: followers read the feed.")
         return
     args, missing = {"variable": at.prefix + "AMQP_URL"}, None
+    if not _is_readable(at.settings.amqp_url):
+        # What cannot be read of a URL may be a piece of a password.
+        yield attention("The URL of the broker cannot be read.", args, todo="Put {variable} right.")
+        return
     try:
         async with broker.connected(at.settings.amqp_url) as connection:
             missing = await broker.missing(connection)
-    except ValueError:
-        yield attention("The URL of the broker cannot be read.", args, todo="Put {variable} right.")
-        return
     except broker.WEATHER as error:
         args["reason"] = at.reason(error)
         todo = "Start RabbitMQ, or put {variable} right. Until then followers read the feed: nothing is lost."
@@ -363,6 +365,14 @@ async def amqp(at: Patient[Any]) -> Findings:
         yield attention("The broker has no {name}.", {"name": missing, "service": at.service}, todo=todo)
         return
     yield well("The broker has the exchange and its stream.")
+
+
+def _is_readable(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("amqp", "amqps") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 async def relay(at: Patient[Any]) -> Findings:

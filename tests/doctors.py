@@ -1,4 +1,4 @@
-"""The doctor's command as an operator or a monitoring system runs it."""
+"""The doctor's command as an operator or a monitoring system runs it, and nodes that are in good health."""
 
 from __future__ import annotations
 
@@ -7,17 +7,21 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import ModuleType
+from pathlib import Path
 from typing import Any
 
+import asyncpg
 import click
 import msgspec
 import structlog
 from click.testing import CliRunner, Result
 
+from demo.process import free_port
 from services.doctor import Line, Report
-
-Marks = dict[str, set[str]]
+from services.ledger import clock
+from services.registry import checks
+from tests.conftest import Federation
+from tests.nodes import Registry, Service
 
 
 class Visit:
@@ -29,6 +33,7 @@ class Visit:
         self.report = msgspec.json.decode(result.stdout, type=Report)
         assert self.report.code == self.code
 
+    @property
     def troubles(self) -> dict[str, str]:
         """The checks that found something, with their gravest mark."""
         found: dict[str, str] = {}
@@ -37,35 +42,36 @@ class Visit:
                 found[line.check] = line.mark
         return found
 
-    def of(self, check: str) -> list[Line]:
-        """The lines of a check."""
-        return [line for line in self.report.findings if line.check == check]
-
     def told(self, check: str) -> str:
         """What a check says, and what it has one do."""
-        return " ".join(f"{line.what} → {line.todo}" for line in self.of(check))
+        lines: list[Line] = [line for line in self.report.findings if line.check == check]
+        assert lines, f"{check} says nothing"
+        return "\n".join(f"{line.what} → {line.todo}" for line in lines)
 
 
-def environ(prefix: str, settings: Any, **other: str) -> dict[str, str]:
+def environ(service: str, settings: Any, **other: str) -> dict[str, str | None]:
     """These settings as the environment that says them; a language that is not French unless it is said."""
-    given = {name: value for name, value in msgspec.to_builtins(settings).items() if value not in (None, ())}
+    given = {name: value for name, value in msgspec.to_builtins(settings).items() if value is not None}
     said = {
-        prefix + name.upper(): value if isinstance(value, str) else msgspec.json.encode(value).decode()
+        f"MAILLAGE_{service.upper()}_{name.upper()}": value
+        if isinstance(value, str)
+        else msgspec.json.encode(value).decode()
         for name, value in given.items()
     }
-    unset = dict.fromkeys((name for name in os.environ if name.startswith("MAILLAGE_")), None)
-    return {**unset, "LC_ALL": "C.UTF-8", **said, **other}  # type: ignore[dict-item]
+    unset = {name: None for name in os.environ if name.startswith("MAILLAGE_")}
+    return {**unset, "LC_ALL": "C.UTF-8", **said, **other}
 
 
-async def run(main: click.Command, env: dict[str, str], *words: str) -> Result:
+async def run(main: click.Group, env: dict[str, str | None], *words: str) -> Result:
     """The command in a thread, as it starts an event loop of its own."""
     with logging_as_before():
         return await asyncio.to_thread(CliRunner().invoke, main, ["doctor", *words], env=env)
 
 
-async def visit(service: ModuleType, settings: Any, *words: str, **other: str) -> Visit:
-    """What the doctor of a service says; `service` is its `__main__`."""
-    return Visit(await run(service.main, environ(service.PREFIX, settings, **other), "--json", *words))
+async def visit(main: click.Group, settings: Any, *words: str, **other: str) -> Visit:
+    """What the doctor of a service says."""
+    service = (main.name or "").rpartition(".")[2]
+    return Visit(await run(main, environ(service, settings, **other), "--json", *words))
 
 
 @contextmanager
@@ -79,3 +85,44 @@ def logging_as_before() -> Iterator[None]:
         structlog.reset_defaults()
         root.handlers[:] = handlers
         root.setLevel(level)
+
+
+def settled(service: Service, **other: Any) -> Any:
+    """The settings of a service that runs on a port it was given, as its operator wrote them."""
+    return msgspec.structs.replace(service.settings, port=service.port, **other)
+
+
+async def at_home(service: Service, port: int) -> None:
+    """Start a service on this port, which is that of its public URL."""
+    service.port = port
+    await service.start()
+
+
+async def healthy_registry(federation: Federation, places: int = 3, **settings: Any) -> Registry:
+    """A registry with places, whose operator has done all that she was told to."""
+    port = free_port()
+    registry = await federation.registry(start=False, url=f"http://127.0.0.1:{port}", **settings)
+    folder = Path(registry.settings.key_dir)
+    away = folder.parent / "elsewhere"
+    away.mkdir()
+    (folder.parent / "root.key").rename(away / "root.key")
+    backed_up(folder)
+    await at_home(registry, port)
+    for _ in range(places):
+        await registry.add()
+    return registry
+
+
+def backed_up(folder: Path) -> None:
+    """Leave what `backup` leaves."""
+    made = checks.Backup(at=clock(), epoch=1, size=0)
+    (folder / checks.MARKER).write_bytes(msgspec.json.encode(made))
+
+
+async def sql(service: Service, statement: str, *arguments: Any) -> Any:
+    """One value, or nothing, from a statement on the database of a service."""
+    connection = await asyncpg.connect(service.settings.database_url)
+    try:
+        return await connection.fetchval(statement, *arguments)
+    finally:
+        await connection.close()
