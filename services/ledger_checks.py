@@ -1,6 +1,7 @@
 """What the doctor looks at where a log is published: who signs it, whether it proves, whether others hear of it."""
 
 import stat
+from contextlib import suppress
 from datetime import datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
@@ -272,8 +273,12 @@ async def _walk(conn: Connection, head: Head, whose: Identity, after: int) -> Wa
 
 async def _erased(conn: Connection) -> set[tuple[str, bytes]]:
     """Records and leaves of which an erase event says that they are gone."""
-    by = await ledger_repair_store.erasures(conn)
-    return {(one.record, leaf) for one in by for leaf in ledger_epochs.named(one.raw)}
+    found: set[tuple[str, bytes]] = set()
+    for by in await ledger_repair_store.erasures(conn):
+        # One that cannot be read says nothing: its events are found to be erased for no reason.
+        with suppress(*foreign.UNREADABLE):
+            found |= {(by.record, leaf) for leaf in ledger_epochs.named(by.raw)}
+    return found
 
 
 def _flaw(event: Stored, whose: Identity, gone: set[tuple[str, bytes]]) -> Untrue | None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import asyncpg
 import click
 import msgspec
@@ -17,8 +18,9 @@ import structlog
 from click.testing import CliRunner, Result
 
 from demo.process import free_port
-from services.doctor import Line, Report
+from services.doctor import Check, Finding, Line, Patient, Report, examined, told
 from services.ledger import clock
+from services.registry import app as registry_app
 from services.registry import checks
 from tests.conftest import Federation
 from tests.nodes import Registry, Service
@@ -72,6 +74,25 @@ async def visit(main: click.Group, settings: Any, *words: str, **other: str) -> 
     """What the doctor of a service says."""
     service = (main.name or "").rpartition(".")[2]
     return Visit(await run(main, environ(service, settings, **other), "--json", *words))
+
+
+async def findings(
+    main: click.Group, settings: Any, *made: Check, within: float = 10, **options: Any
+) -> dict[str, list[Finding]]:
+    """What these checks find, without the command around them."""
+    found: dict[str, list[Finding]] = {}
+    service = (main.name or "").rpartition(".")[2]
+    async with aiohttp.ClientSession() as client:
+        at = Patient(service, settings, registry_app.SCRIPTS, client, **options)
+        async for name, finding in examined(at, made, within):
+            found.setdefault(name, []).append(finding)
+    return found
+
+
+def english(found: Sequence[Finding]) -> str:
+    """What these findings say, and what they have one do."""
+    lines = [told("", finding, "en") for finding in found]
+    return "\n".join(f"{line.what} → {line.todo}" for line in lines)
 
 
 @contextmanager

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
-import aiohttp
 import asyncpg
 import click
 import msgspec
@@ -20,13 +18,12 @@ import pytest
 from demo.postgres import Postgres
 from demo.process import free_port
 from services import checks, doctor, ledger
-from services.doctor import Check, Finding, Findings, Patient, attention, broken, well
+from services.doctor import Check, Findings, Patient, attention, broken, well
 from services.errors import NotFound
-from services.registry import app
 from services.registry.__main__ import main
 from services.registry.settings import Settings
 from tests.conftest import Federation
-from tests.doctors import environ, healthy_registry, run, settled, sql, visit
+from tests.doctors import environ, findings, healthy_registry, run, settled, sql, visit
 from tests.nodes import Registry
 
 SECRET = "s3cr3t-w0rd"
@@ -65,24 +62,6 @@ async def failing(at: Patient[Any]) -> Findings:
     yield well("Never said.")
 
 
-@asynccontextmanager
-async def patient(settings: Any, **options: Any) -> AsyncIterator[Patient[Any]]:
-    """A service that is looked at."""
-    async with aiohttp.ClientSession() as client:
-        yield Patient("registry", settings, app.SCRIPTS, client, **options)
-
-
-async def findings(
-    settings: Any, *made: Check, within: float = 10, **options: Any
-) -> dict[str, list[Finding]]:
-    """What these checks find."""
-    found: dict[str, list[Finding]] = {}
-    async with patient(settings, **options) as at:
-        async for name, finding in doctor.examined(at, made, within):
-            found.setdefault(name, []).append(finding)
-    return found
-
-
 NOWHERE = Settings(database_url=f"postgresql://me:{SECRET}@127.0.0.1:1/x")
 
 
@@ -90,7 +69,7 @@ async def test_a_check_that_hangs_or_has_a_bug_holds_up_nobody() -> None:
     """Whatever a check does, it is told in its own line, with what it had found, and the others are made."""
     started = monotonic()
     made = (Check("hanging", hanging), Check("buggy", buggy), Check("failing", failing), Check("fine", fine))
-    found = await findings(NOWHERE, *made, within=0.3)
+    found = await findings(main, NOWHERE, *made, within=0.3)
     assert monotonic() - started < 5
     assert [f.mark for f in found["hanging"]] == ["ok", "broken"]
     assert [f.mark for f in found["buggy"]] == ["ok", "broken"]
@@ -107,14 +86,14 @@ async def test_what_needs_something_broken_is_not_looked_at() -> None:
         Check("last", fine, ("next",)),
         Check("fine", fine),
     )
-    found = await findings(NOWHERE, *made)
+    found = await findings(main, NOWHERE, *made)
     assert list(found) == ["bad", "fine", "skipped"]
     assert found["skipped"][0].args == {"checks": "next, last"}
 
 
 async def test_what_needs_only_something_worrying_is_looked_at() -> None:
     """A worry is no reason to look away."""
-    found = await findings(NOWHERE, Check("worrying", worrying), Check("next", fine, ("worrying",)))
+    found = await findings(main, NOWHERE, Check("worrying", worrying), Check("next", fine, ("worrying",)))
     assert list(found) == ["worrying", "next"]
 
 
@@ -203,12 +182,12 @@ async def test_a_server_that_is_stopped_and_started_again(private_postgres: Post
     url = await private_postgres.create_database()
     settings = Settings(database_url=url)
     made = checks.CHECKS[:2]
-    assert [f.mark for f in (await findings(settings, *made))["database"]] == ["ok"]
+    assert [f.mark for f in (await findings(main, settings, *made))["database"]] == ["ok"]
     await private_postgres.stop()
-    (stopped,) = (await findings(settings, *made))["database"]
+    (stopped,) = (await findings(main, settings, *made))["database"]
     assert (stopped.mark, stopped.what) == ("broken", "The database does not answer: {reason}")
     await private_postgres.start()
-    assert [f.mark for f in (await findings(settings, *made))["database"]] == ["ok"]
+    assert [f.mark for f in (await findings(main, settings, *made))["database"]] == ["ok"]
 
 
 async def test_a_wrong_password_and_a_wrong_name_are_refusals(database_url: str) -> None:
@@ -293,7 +272,7 @@ async def test_a_server_that_is_too_old_is_told(node: Registry, monkeypatch: pyt
 async def test_few_connections_are_told(node: Registry) -> None:
     """Where the service may want more connections than there are left, it is told before it fails."""
     await sql(node, f'ALTER DATABASE "{node.settings.database_url.rpartition("/")[2]}" CONNECTION LIMIT 6')
-    (found,) = (await findings(settled(node), Check("connections", checks.connections)))["connections"]
+    (found,) = (await findings(main, settled(node), Check("connections", checks.connections)))["connections"]
     assert found.mark == "attention"
     assert int(found.args["free"]) < int(found.args["wanted"])
 
@@ -322,7 +301,7 @@ async def test_clocks_that_disagree_are_told(node: Registry, hours: int) -> None
     def now() -> Any:
         return ledger.clock() + timedelta(hours=hours)
 
-    (found,) = (await findings(settled(node), Check("clock", checks.clock), now=now))["clock"]
+    (found,) = (await findings(main, settled(node), Check("clock", checks.clock), now=now))["clock"]
     assert found.mark == "attention"
     assert 7190 < int(found.args["seconds"]) < 7210
 
