@@ -186,8 +186,8 @@ async def hold(at: Patient[Any]) -> Findings:
     if head.hold is None:
         yield well("The log may grow: it stands at {cursor}.", {"cursor": f"{head.epoch}.{head.size}"})
         return
-    detail, command = ledger.HOLDS[head.hold]
-    yield Finding("broken", detail, {"command": command}, todo="Until then reading goes on, and writes wait.")
+    why = ledger.HOLDS[head.hold]
+    yield Finding("broken", why.what, why.args, todo="Until then reading goes on, and writes wait.")
 
 
 async def checkpoint(at: Patient[Any]) -> Findings:

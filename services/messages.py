@@ -1,9 +1,8 @@
 """Which messages people may read, collected from the sources: every one needs its French.
 
 `python -m services.messages` lists those that have none yet, as entries for the catalogue. Messages are the
-details of failures and their titles, what a `Fault` says, whatever is given to a parameter called `what`, the
-sentences that functions return beside something else or that stand first in the pairs of a table, and the texts
-of templates.
+details of failures and their titles, what a `Fault` says, whatever is given to a parameter called `what`, what the
+doctor has one do, the sentences that functions return beside something else, and the texts of templates.
 """
 
 import ast
@@ -85,12 +84,6 @@ def spoken(tree: ast.AST, takers: Mapping[str, int]) -> Iterator[str]:
             case ast.Return(value=ast.Tuple(elts=parts)):
                 for part in parts:
                     yield from filter(_is_sentence, _literals(part, {}))
-            case ast.Dict(values=values):
-                pairs = (
-                    value.elts for value in values if isinstance(value, ast.Tuple) and len(value.elts) == 2
-                )
-                for first, _ in pairs:
-                    yield from filter(_begins, _literals(first, {}))
 
 
 def _name(node: ast.AST) -> str:
@@ -121,10 +114,6 @@ def _literals(node: ast.expr, constants: Mapping[str, list[ast.expr]]) -> Iterat
 
 def _is_sentence(text: str) -> bool:
     return " " in text and text[-1] in ".:?" and "SELECT" not in text
-
-
-def _begins(text: str) -> bool:
-    return " " in text and text[0].isupper()
 
 
 def _has_words(message: str) -> bool:
