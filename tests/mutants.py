@@ -149,6 +149,41 @@ MUTANTS = (
         "known.clear()",
         "tests/registry/test_writer.py::test_what_tidying_makes_too_long_is_refused",
     ),
+    Mutant(
+        "doctor: signature",
+        "services/ledger_checks.py",
+        "if not signing.verifies(key, signing.EVENT, event.raw, event.sig):",
+        "if False:",
+        "tests/registry/test_doctor.py::test_a_log_that_does_not_prove",
+    ),
+    Mutant(
+        "doctor: root",
+        "services/ledger_checks.py",
+        "proofs.agree(tree, close)",
+        "pass",
+        "tests/registry/test_doctor.py::test_the_root_over_all_events_is_worked_out",
+    ),
+    Mutant(
+        "doctor: erased",
+        "services/ledger_checks.py",
+        "if (event.record, event.leaf) in gone:",
+        "if event.erased:",
+        "tests/registry/test_doctor.py::test_a_log_that_does_not_prove",
+    ),
+    Mutant(
+        "doctor: root key",
+        "services/ledger_checks.py",
+        "return key in said.root_keys and key not in",
+        "return key not in",
+        "tests/registry/test_doctor.py::test_a_healthy_registry_has_nothing_to_say",
+    ),
+    Mutant(
+        "doctor: secrets",
+        "services/doctor.py",
+        """            text = text.replace(secret, "***")""",
+        """            text = text.replace(secret, secret)""",
+        "tests/test_doctor.py::test_a_check_that_hangs_or_has_a_bug_holds_up_nobody",
+    ),
 )
 
 
