@@ -161,7 +161,14 @@ MUTANTS = (
         "services/ledger_checks.py",
         "proofs.agree(tree, close)",
         "pass",
-        "tests/registry/test_doctor.py::test_the_root_over_all_events_is_worked_out",
+        "tests/registry/test_doctor.py::test_the_signature_over_the_log_is_over_what_the_head_says",
+    ),
+    Mutant(
+        "doctor: all events",
+        "services/ledger_checks.py",
+        "elif after == head.floor and tree.peaks != head.peaks:",
+        "elif False:",
+        "tests/registry/test_doctor.py::test_an_event_that_was_rewritten_with_our_own_key",
     ),
     Mutant(
         "doctor: erased",
@@ -175,7 +182,7 @@ MUTANTS = (
         "services/ledger_checks.py",
         "return key in said.root_keys and key not in",
         "return key not in",
-        "tests/registry/test_doctor.py::test_a_healthy_registry_has_nothing_to_say",
+        "tests/registry/test_doctor.py::test_a_root_key_beside_the_online_keys",
     ),
     Mutant(
         "doctor: secrets",

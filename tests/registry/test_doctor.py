@@ -13,7 +13,7 @@ import pytest
 
 from demo.process import free_port
 from demo.rabbitmq import Vhost
-from services import ledger, ledger_checks
+from services import keyring, ledger, ledger_checks, merkle, signing
 from services.doctor import Check
 from services.registry import app, checks, erasing
 from services.registry.__main__ import main
@@ -109,6 +109,7 @@ async def test_a_root_key_beside_the_online_keys(node: Registry) -> None:
         assert str(there) in seen.told("root-key")
         assert msgspec.json.decode(root.read_bytes())["seed"] not in seen.output
         there.unlink()
+    keyring.make(folder / "of-another-node.key")
     assert (await visit(main, settled(node))).troubles == {}
 
 
@@ -254,13 +255,30 @@ async def test_old_events_are_proven_when_it_is_asked_for(
     assert "Event 1.2" in english((await findings(main, settled(node), LOG, deep=True))["log"])
 
 
-async def test_the_root_over_all_events_is_worked_out(node: Registry) -> None:
-    """Where all events are looked at, they must be those that were signed over."""
+async def test_the_signature_over_the_log_is_over_what_the_head_says(
+    node: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where only the end is walked over, the head must be the one that was signed."""
+    monkeypatch.setattr(ledger_checks, "RECENT", 2)
     await node.stop()
     await peak_flipped(node)
-    for deep in (False, True):
-        found = (await findings(main, settled(node), LOG, deep=deep))["log"]
-        assert "The log up to 4 is not the one that the node signed." in english(found)
+    found = (await findings(main, settled(node), LOG))["log"]
+    assert "The log up to 4 is not the one that the node signed." in english(found)
+
+
+async def test_an_event_that_was_rewritten_with_our_own_key(
+    node: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever holds the key can sign another event; only the root over all events tells that it is not the one."""
+    monkeypatch.setattr(ledger_checks, "RECENT", 2)
+    await node.stop()
+    raw = (await sql(node, "SELECT raw FROM ledger_event WHERE seq = 2")).replace(b"Lieu", b"Mieu")
+    signer = keyring.load(key_file(node))
+    forged = "UPDATE ledger_event SET raw = $1, sig = $2, leaf = $3 WHERE seq = 2"
+    await sql(node, forged, raw, signer.sign(signing.EVENT, raw), merkle.leaf(raw))
+    assert [f.mark for f in (await findings(main, settled(node), LOG))["log"]] == ["ok"]
+    found = (await findings(main, settled(node), LOG, deep=True))["log"]
+    assert english(found).startswith("The log up to 4 is not the one that the node signed.")
 
 
 async def test_an_event_that_was_erased_as_it_should_be_is_no_flaw(node: Registry) -> None:
