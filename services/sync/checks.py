@@ -11,7 +11,7 @@ from services.postgres import Connection
 from services.sync import digest, merge, store, trust
 from services.sync.settings import Settings
 
-# The view may be a moment behind what was followed.
+# What was written a moment ago may not be there yet.
 LOOKS, PAUSE = 4, 1.0
 REPAIR = "Restore the last backup of this database: what was followed since is read again."
 
@@ -34,16 +34,20 @@ async def trusted(at: Patient[Settings]) -> Findings:
 
 
 async def in_force(at: Patient[Settings]) -> Findings:
-    """The service goes by what that file says now."""
+    """The service listens to those whom that file names, or will while we look."""
     path = Path(at.settings.trust)
     said = {(s.node, s.url, s.mode) for s in trust.sources(trust.load(path))}
-    async with at.moment() as conn:
-        there = {(n.node, n.url, n.mode) for n in await follow_store.nodes(conn)}
-    if said == there:
-        yield well("The service listens to those whom the file names.")
-        return
-    todo = "Restart the service, which reads the file."
-    yield attention("{path} says what is not in force.", {"path": str(path)}, todo=todo)
+    for look in range(LOOKS):
+        if look:
+            await asyncio.sleep(PAUSE)
+        async with at.moment() as conn:
+            there = {(n.node, n.url, n.mode) for n in await follow_store.nodes(conn)}
+        if said == there:
+            yield well("The service listens to those whom the file names.")
+            return
+    args = {"path": str(path), "variable": at.prefix + "TRUST"}
+    todo = "Let the service read this file: look at {variable} and at the folder in which it runs."
+    yield attention("{path} says what is not in force.", args, todo=todo)
 
 
 async def nodes(at: Patient[Settings]) -> Findings:
@@ -177,7 +181,7 @@ CHECKS = (
     *checks.CHECKS,
     *ledger_checks.CHECKS,
     Check("trust", trusted),
-    Check("in-force", in_force, ("trust", "migrations")),
+    Check("in-force", in_force, ("trust", "serving", "migrations")),
     Check("nodes", nodes, ("migrations",)),
     Check("pinned", pinned, ("trust",)),
     Check("merge", merged, ("serving", "migrations")),

@@ -91,13 +91,24 @@ async def test_a_trust_file_that_cannot_be_read(sync: Sync, text: str | None) ->
     assert "pinned" in seen.told("skipped")
 
 
-async def test_a_trust_file_that_is_not_in_force(sync: Sync) -> None:
-    """A file that names nobody, which the service has not read since, needs attention twice."""
+async def test_a_trust_file_that_names_nobody(sync: Sync) -> None:
+    """A file that names nobody is in force within a moment, and needs attention."""
     Path(sync.settings.trust).write_text("")
-    await sql(sync, "UPDATE follow_node SET url = url || '/'")
     seen = await visit(main, settled(sync))
-    assert seen.troubles == {"trust": "attention", "in-force": "attention"}
+    assert seen.troubles == {"trust": "attention"}
     assert "names nobody" in seen.told("trust")
+
+
+async def test_a_trust_file_that_the_service_does_not_read(
+    sync: Sync, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the command reads another file than the service, that is told with the setting that says which."""
+    monkeypatch.setattr(checks, "PAUSE", 0.01)
+    other = tmp_path / "autre.toml"
+    other.write_text("")
+    seen = await visit(main, settled(sync, trust=str(other)))
+    assert seen.troubles == {"trust": "attention", "in-force": "attention"}
+    assert "MAILLAGE_SYNC_TRUST" in seen.told("in-force")
 
 
 async def test_a_node_that_is_silent(federation: Federation) -> None:
