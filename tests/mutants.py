@@ -204,6 +204,8 @@ MUTANTS = (
         'replace(head, hold="restored")',
         "head",
         "tests/registry/test_witness.py::test_a_witness_that_lies_gives_nothing",
+    ),
+    Mutant(
         "doctor: signature",
         "services/ledger_checks.py",
         "if not signing.verifies(key, signing.EVENT, event.raw, event.sig):",
