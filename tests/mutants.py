@@ -154,7 +154,7 @@ MUTANTS = (
         "services/registry/saving.py",
         "            await ledger_store.head(reading)",
         "            pass",
-        "tests/registry/test_backup.py::test_nothing_is_torn_while_people_write",
+        "tests/registry/test_backup.py::test_what_comes_after_its_moment_is_not_in_a_backup",
     ),
     Mutant(
         "erased since the backup",

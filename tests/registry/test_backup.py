@@ -17,8 +17,10 @@ from click.testing import CliRunner
 
 from schemas.event import RECORD_ERASE
 from services import identity, ledger_epochs, merkle, proofs
+from services.ledger import Pen
+from services.postgres import Connection
 from services.registry import __main__ as commands
-from services.registry import app, erased
+from services.registry import app, archive, erased, saving
 from tests.conftest import Federation
 from tests.nodes import Registry, eventually
 from tests.registry.archives import (
@@ -546,3 +548,27 @@ async def test_a_log_with_a_floor_comes_back(federation: Federation, tmp_path: P
         msgspec.json.decode(snapshot[0], type=proofs.SnapshotHead), identity.verified(chain)
     )
     assert (there.tree.size, len(page.lines)) == (32, 6)
+
+
+async def test_what_comes_after_its_moment_is_not_in_a_backup(
+    federation: Federation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Events that are written as soon as the head is free again, before anything was read, are left to the next one."""
+    registry = await federation.registry()
+    await registry.add()
+    first, written = saving._manifest, []
+
+    async def late(conn: Connection, moment: saving.Moment, pen: Pen) -> archive.Manifest:
+        written.append(await registry.add())
+        return await first(conn, moment, pen)
+
+    monkeypatch.setattr(saving, "_manifest", late)
+    file = tmp_path / "node.gz"
+    async with app.database(registry.settings) as pool:
+        with archive.written(file) as opened:
+            pen, sink = app.pen_of(registry.settings), archive.Sink(opened)
+            await saving.save(pool, pen, saving.present, sink, lambda done, total: None)
+    assert [one["cursor"] for one in written] == ["1.2"]
+    assert sum(line["line"] == "event" for line in lines(file)) == 1
+    settings = await elsewhere(federation, registry)
+    assert (await run(settings, "restore", str(file))).exit_code == 0
