@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any, Protocol
 
 import aio_pika
-from aio_pika.abc import AbstractConnection, AbstractExchange, AbstractIncomingMessage
+from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange, AbstractIncomingMessage
 from aiormq.exceptions import AMQPError
 from yarl import URL
 
@@ -116,6 +116,27 @@ async def topology(connection: AbstractConnection) -> AbstractExchange:
     stream = await channel.declare_queue(STREAM, durable=True, arguments=arguments, timeout=PATIENCE)
     await stream.bind(exchange, "#", timeout=PATIENCE)
     return exchange
+
+
+async def missing(connection: AbstractConnection) -> str | None:
+    """Which of exchange and stream is not there; nothing is declared."""
+    for name, look in ((EXCHANGE, _exchange), (STREAM, _stream)):
+        async with asyncio.timeout(PATIENCE):
+            # One each: a broker closes the channel on which something was asked for that is not there.
+            channel = await connection.channel()
+        try:
+            await look(channel, name)
+        except aio_pika.exceptions.ChannelNotFoundEntity:
+            return name
+    return None
+
+
+async def _exchange(channel: AbstractChannel, name: str) -> None:
+    await channel.declare_exchange(name, passive=True, timeout=PATIENCE)
+
+
+async def _stream(channel: AbstractChannel, name: str) -> None:
+    await channel.declare_queue(name, passive=True, timeout=PATIENCE)
 
 
 class _Arrivals:

@@ -5,11 +5,12 @@ from functools import partial
 from time import monotonic
 
 import structlog
+from msgspec import Struct
 
 from schemas.node import Amqp
 from services import broker, ledger, ledger_epochs, ledger_store, postgres, relay
 from services.ledger_http import Published
-from services.postgres import Pool
+from services.postgres import Connection, Pool
 from services.run import calm, keep
 
 # A full checkpoint may take this share of the time, so that a large log is not held up by proofs of itself.
@@ -41,17 +42,33 @@ class Silence:
         return monotonic() - self.since >= self.idle
 
 
-async def compare(pool: Pool, card: broker.Card, prefix: str) -> None:
-    """Warn of settings that say otherwise than the descriptor, by which everybody goes."""
-    async with pool.acquire() as conn:
-        known = await ledger.described(conn)
+class Difference(Struct, frozen=True):
+    """A setting that says otherwise than the descriptor, by which everybody goes."""
+
+    setting: str
+    said: object
+    known: object
+
+
+async def differences(conn: Connection, card: broker.Card, prefix: str) -> list[Difference]:
+    """The settings that say otherwise than the descriptor."""
+    known = await ledger.described(conn)
     said = broker.about(card, known.emits)
-    for field in SAID:
-        if (told := getattr(said, field)) != (there := getattr(known, field)):
-            setting = prefix + ("amqp_public_url" if field == "amqp" else field).upper()
-            log.warning(
-                "setting without effect", setting=setting, value=_shown(told), descriptor=_shown(there)
-            )
+    return [
+        Difference(
+            prefix + ("amqp_public_url" if field == "amqp" else field).upper(), _shown(told), _shown(there)
+        )
+        for field in SAID
+        if (told := getattr(said, field)) != (there := getattr(known, field))
+    ]
+
+
+async def compare(pool: Pool, card: broker.Card, prefix: str) -> None:
+    """Warn of settings that say otherwise than the descriptor."""
+    async with pool.acquire() as conn:
+        found = await differences(conn, card, prefix)
+    for one in found:
+        log.warning("setting without effect", setting=one.setting, value=one.said, descriptor=one.known)
 
 
 def _shown(value: object) -> object:

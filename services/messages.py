@@ -1,8 +1,8 @@
 """Which messages people may read, collected from the sources: every one needs its French.
 
 `python -m services.messages` lists those that have none yet, as entries for the catalogue. Messages are the
-details of failures and their titles, what a `Fault` says, whatever is given to a parameter called `what`, the
-sentences that functions return beside something else, and the texts of templates.
+details of failures and their titles, what a `Fault` says, whatever is given to a parameter called `what`, what the
+doctor has one do, the sentences that functions return beside something else, and the texts of templates.
 """
 
 import ast
@@ -16,8 +16,8 @@ from services.errors import Failure
 from services.languages import ROOT, catalogue
 
 # Where these calls take their message: which positional argument it is.
-_TAKERS = {"Fault": 1, "_Wording": 1}
-_KEYWORDS = frozenset({"detail", "what"})
+_TAKERS = {"Fault": 1, "Finding": 1, "_Wording": 1}
+_KEYWORDS = frozenset({"detail", "what", "todo"})
 
 
 def messages(root: Path = ROOT) -> dict[str, str]:

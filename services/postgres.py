@@ -36,7 +36,8 @@ WEATHER: tuple[type[BaseException], ...] = (
     TimeoutError,
     OSError,
 )
-_REFUSALS = (
+# The database answers, and wants nothing of us.
+REFUSALS = (
     exceptions.InvalidAuthorizationSpecificationError,
     exceptions.InvalidCatalogNameError,
     exceptions.ClientConfigurationError,
@@ -103,9 +104,22 @@ _OPTIONS: dict[str, Any] = {
 }
 
 
-async def _connect(url: str) -> Connection:
-    connection: Connection = await asyncpg.connect(url, **_OPTIONS)
+async def _connect(url: str, name: str = "maillage") -> Connection:
+    settings = {**_OPTIONS["server_settings"], "application_name": name}
+    connection: Connection = await asyncpg.connect(url, **{**_OPTIONS, "server_settings": settings})
     return connection
+
+
+@asynccontextmanager
+async def looking(url: str, name: str) -> AsyncIterator[Connection]:
+    """A connection of its own, under this name, that sees one moment of the database and can change nothing in it."""
+    connection = await _connect(url, name)
+    try:
+        async with honest(connection), connection.transaction(isolation="repeatable_read", readonly=True):
+            yield connection
+    finally:
+        with suppress(exceptions.InternalClientError, exceptions.InterfaceError, *WEATHER):
+            await connection.close(timeout=3)
 
 
 @asynccontextmanager
@@ -149,7 +163,7 @@ async def _answering(url: str, wait: float) -> None:
 
     try:
         await insist(answer, wait)
-    except (*_REFUSALS, ValueError) as error:
+    except (*REFUSALS, ValueError) as error:
         message = "The database cannot be used: {reason}. Check its URL."
         raise Misconfigured(message, {"reason": str(error)}) from None
 
@@ -182,7 +196,7 @@ async def migrate(conn: Connection, migrations: Migrations) -> None:
     """
     await migration_store.begin(conn)
     try:
-        _check(applied := await migration_store.applied(conn), migrations)
+        check_applied(applied := await migration_store.applied(conn), migrations)
         for name, sql in migrations:
             if name not in applied:
                 await migration_store.apply(conn, name, sql, _hash(sql))
@@ -195,7 +209,8 @@ def _hash(sql: str) -> str:
     return hashlib.sha256(sql.encode()).hexdigest()
 
 
-def _check(applied: dict[str, str], migrations: Migrations) -> None:
+def check_applied(applied: dict[str, str], migrations: Migrations) -> None:
+    """Misconfigured when a database was made with other scripts than ours, or with more."""
     ours = {name: _hash(sql) for name, sql in migrations}
     for name, digest in applied.items():
         if name not in ours:

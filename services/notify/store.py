@@ -101,6 +101,11 @@ async def drop_after(conn: Connection, size: int) -> None:
     await conn.execute("DELETE FROM change WHERE seq > $1 AND (epoch > 0 OR $1 = 0)", size)
 
 
+async def has_changes(conn: Connection) -> bool:
+    """Whether there is anything to tell."""
+    return bool(await conn.fetchval("SELECT EXISTS (SELECT FROM change)"))
+
+
 async def last_first(conn: Connection) -> int:
     """How many changes a snapshot began with so far."""
     count: int = await conn.fetchval("SELECT coalesce(max(seq), 0) FROM change WHERE epoch = 0")

@@ -1,4 +1,4 @@
-"""The command line of the registry: `python -m services.registry serve | key | token | import`."""
+"""The command line of the registry: `python -m services.registry serve | key | token | import | doctor`."""
 
 import asyncio
 import os
@@ -19,12 +19,12 @@ from uuid_utils import uuid7
 
 import services.registry
 from schemas.place import License
-from services import cli, ledger
+from services import cli, doctor, ledger
 from services.bell import Bell
 from services.errors import Fault, NotFound
 from services.languages import Language
 from services.postgres import Pool
-from services.registry import app, erasing, importing, keys, moving, store
+from services.registry import app, checks, erasing, importing, keys, moving, store
 from services.registry.importing import Counts, Told
 from services.registry.keys import configured
 from services.registry.settings import Settings
@@ -44,7 +44,15 @@ async def serve() -> None:
     await app.serve(configured())
 
 
-main = cli.commands("registry", services.registry.__doc__, serve, keys.key, erasing.command, *moving.COMMANDS)
+main = cli.commands(
+    "registry",
+    services.registry.__doc__,
+    serve,
+    keys.key,
+    erasing.command,
+    *moving.COMMANDS,
+    doctor.command("registry", configured, app.SCRIPTS, checks.CHECKS),
+)
 
 
 @main.group()

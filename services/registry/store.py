@@ -407,6 +407,17 @@ async def waiting_job(conn: Connection) -> Job | None:
     return None if row is None else convert(row, Job)
 
 
+async def last_jobs(conn: Connection, since: datetime) -> list[Job]:
+    """The last import of each list, where it was asked for since then."""
+    rows = await conn.fetch(
+        f"""SELECT {JOB} FROM (
+                SELECT DISTINCT ON (source) * FROM import ORDER BY source, created_at DESC, id DESC
+            ) AS job WHERE created_at >= $1 ORDER BY created_at, id""",  # noqa: S608 constant
+        since,
+    )
+    return convert(rows, list[Job])
+
+
 async def drop_job(conn: Connection, id: UUID) -> None:
     """Forget an import that was refused, with its upload."""
     await conn.execute("DELETE FROM import WHERE id = $1", id)

@@ -3,17 +3,28 @@
 import os
 
 import services.sync
-from services import cli, settings
-from services.sync import app, commands
+from services import cli, doctor, settings
+from services.sync import app, checks, commands
 from services.sync.settings import PREFIX, Settings
+
+
+def configured() -> Settings:
+    """The settings of this process."""
+    return settings.load(Settings, PREFIX, os.environ)
 
 
 async def serve() -> None:
     """Serve with the settings of this process."""
-    await app.serve(settings.load(Settings, PREFIX, os.environ))
+    await app.serve(configured())
 
 
-main = cli.commands("sync", services.sync.__doc__, serve, *commands.COMMANDS)
+main = cli.commands(
+    "sync",
+    services.sync.__doc__,
+    serve,
+    *commands.COMMANDS,
+    doctor.command("sync", configured, app.SCRIPTS, checks.CHECKS),
+)
 
 if __name__ == "__main__":
     main()

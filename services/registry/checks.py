@@ -1,0 +1,109 @@
+"""What the doctor looks at in a registry, beside its log: backups, tokens, imports, witnesses."""
+
+import asyncio
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from services import checks, doctor, follow_checks, ledger_checks
+from services.doctor import Check, Findings, Patient, attention, well
+from services.errors import Args
+from services.registry import store
+from services.registry.settings import Settings
+
+# What `backup` leaves in the folder of keys when it has written one.
+MARKER = "last-backup.json"
+BACKUP_WITHIN = timedelta(days=8)
+LATELY = timedelta(days=7)
+BACKUP = "Run: python -m services.registry backup FILE"
+
+
+class Backup(Struct, frozen=True):
+    """When the last backup was made, and how far the log was then."""
+
+    at: datetime
+    epoch: int
+    size: int
+
+
+async def backup(at: Patient[Settings]) -> Findings:
+    """There is a backup, and it is not old."""
+    path = Path(at.settings.key_dir) / MARKER
+    try:
+        last = msgspec.json.decode(path.read_bytes(), type=Backup)
+    except FileNotFoundError:
+        yield attention("No backup is known.", todo=BACKUP)
+        return
+    except ValueError:
+        yield attention(
+            "{path} does not say when the last backup was made.", {"path": str(path)}, todo=BACKUP
+        )
+        return
+    args = {"since": doctor.since(last.at), "cursor": f"{last.epoch}.{last.size}"}
+    if at.now() - last.at > BACKUP_WITHIN:
+        yield attention("The last backup is of {since}, at {cursor}.", args, todo=BACKUP)
+        return
+    yield well("The last backup is of {since}, at {cursor}.", args)
+
+
+async def tokens(at: Patient[Settings]) -> Findings:
+    """Somebody can write."""
+    async with at.moment() as conn:
+        known = await store.tokens(conn)
+    now = at.now()
+    count = sum(t.revoked_at is None and (t.expires_at is None or t.expires_at > now) for t in known)
+    if count:
+        yield well("Tokens in force: {count}.", {"count": count})
+        return
+    todo = 'Run: python -m services.registry token add --role admin --name "..."'
+    yield attention("No token is in force: nobody can write over HTTP.", todo=todo)
+
+
+async def imports(at: Patient[Settings]) -> Findings:
+    """The last import of each list has ended well."""
+    async with at.moment() as conn:
+        jobs = await store.last_jobs(conn, at.now() - LATELY)
+    troubled = [job for job in jobs if job.confirm_needed is not None or job.state == "failed"]
+    for job in troubled:
+        args: Args = {
+            "source": job.source,
+            "since": doctor.since(job.created_at),
+            "count": job.confirm_needed or 0,
+        }
+        if job.confirm_needed is not None:
+            todo = "Look at its report, then import it again with --confirm {count} if that is meant."
+            yield attention(
+                "The list {source} of {since} would withdraw or close {count} places, and waits.",
+                args,
+                todo=todo,
+            )
+        else:
+            todo = "Read its report at /imports, put the list right, and import it again."
+            yield attention("The import of the list {source} of {since} failed.", args, todo=todo)
+    if not troubled:
+        yield well("No import waits for somebody or failed lately.")
+
+
+async def witnesses(at: Patient[Settings]) -> Findings:
+    """Those who keep what we signed can be asked for it."""
+    urls: tuple[str, ...] = getattr(at.settings, "witnesses", ())
+    looks = (follow_checks.at_address(at, alias=url, url=url, node=None) for url in urls)
+    found = [finding for finding in await asyncio.gather(*looks) if finding is not None]
+    for finding in found:
+        yield finding
+    if not urls:
+        yield well("No witness is set: what a lost disk takes comes back from backups only.")
+    elif not found:
+        yield well("All witnesses answer: {count}.", doctor.count(urls))
+
+
+CHECKS = (
+    *checks.CHECKS,
+    *ledger_checks.CHECKS,
+    Check("backup", backup),
+    Check("tokens", tokens, ("migrations",)),
+    Check("imports", imports, ("migrations",)),
+    Check("witnesses", witnesses),
+)
