@@ -205,6 +205,48 @@ MUTANTS = (
         "head",
         "tests/registry/test_witness.py::test_a_witness_that_lies_gives_nothing",
     ),
+    Mutant(
+        "doctor: signature",
+        "services/ledger_checks.py",
+        "if not signing.verifies(key, signing.EVENT, event.raw, event.sig):",
+        "if False:",
+        "tests/registry/test_doctor.py::test_a_log_that_does_not_prove",
+    ),
+    Mutant(
+        "doctor: root",
+        "services/ledger_checks.py",
+        "proofs.agree(tree, close)",
+        "pass",
+        "tests/registry/test_doctor.py::test_the_signature_over_the_log_is_over_what_the_head_says",
+    ),
+    Mutant(
+        "doctor: all events",
+        "services/ledger_checks.py",
+        "elif after == head.floor and tree.peaks != head.peaks:",
+        "elif False:",
+        "tests/registry/test_doctor.py::test_an_event_that_was_rewritten_with_our_own_key",
+    ),
+    Mutant(
+        "doctor: erased",
+        "services/ledger_checks.py",
+        "if (event.record, event.leaf) in gone:",
+        "if event.erased:",
+        "tests/registry/test_doctor.py::test_a_log_that_does_not_prove",
+    ),
+    Mutant(
+        "doctor: root key",
+        "services/ledger_checks.py",
+        "return key in said.root_keys and key not in",
+        "return key not in",
+        "tests/registry/test_doctor.py::test_a_root_key_beside_the_online_keys",
+    ),
+    Mutant(
+        "doctor: secrets",
+        "services/doctor.py",
+        """            text = text.replace(secret, "***")""",
+        """            text = text.replace(secret, secret)""",
+        "tests/test_doctor.py::test_a_check_that_hangs_or_has_a_bug_holds_up_nobody",
+    ),
 )
 
 

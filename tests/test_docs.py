@@ -106,6 +106,19 @@ def test_every_event_type_is_documented() -> None:
         assert f"| `{kind}` |" in OPERATING
 
 
+def test_every_check_of_the_doctor_is_documented() -> None:
+    """Whoever reads a line of the doctor finds the check, whose it is, and what to do."""
+    checks: dict[str, list[str]] = {"settings": list(SERVICES), "skipped": list(SERVICES)}
+    for service in SERVICES:
+        for check in importlib.import_module(f"services.{service}.checks").CHECKS:
+            checks.setdefault(check.name, []).append(service)
+    table = OPERATING.partition("\n| check | of |")[2].partition("\n\n")[0]
+    told = dict(re.findall(r"^\| `([a-z-]+)` \| ([a-z, ]+) \| .+: .+ \|$", table, re.MULTILINE))
+    whose = {name: "all" if of == list(SERVICES) else ", ".join(of) for name, of in checks.items()}
+    assert told == whose
+    assert len(told) == table.count("\n| `") > 30
+
+
 def test_addresses_of_the_documentation_exist() -> None:
     """No link between the documents leads nowhere."""
     for file in [*(ROOT / "docs").rglob("*.md"), *ROOT.glob("*.md")]:
