@@ -1,51 +1,46 @@
 """What the doctor looks at in a registry, beside its log: backups, tokens, imports, witnesses."""
 
 import asyncio
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
-import msgspec
-from msgspec import Struct
-
 from services import checks, doctor, follow_checks, ledger_checks
-from services.doctor import Check, Findings, Patient, attention, well
-from services.errors import Args
-from services.registry import store
+from services.doctor import Check, Finding, Findings, Patient, attention, well
+from services.errors import Args, Misconfigured
+from services.registry import backups, erased, store
 from services.registry.settings import Settings
 
-# What `backup` leaves in the folder of keys when it has written one.
-MARKER = "last-backup.json"
 BACKUP_WITHIN = timedelta(days=8)
 LATELY = timedelta(days=7)
 BACKUP = "Run: python -m services.registry backup FILE"
 
 
-class Backup(Struct, frozen=True):
-    """When the last backup was made, and how far the log was then."""
-
-    at: datetime
-    epoch: int
-    size: int
-
-
 async def backup(at: Patient[Settings]) -> Findings:
     """There is a backup, and it is not old."""
-    path = Path(at.settings.key_dir) / MARKER
     try:
-        last = msgspec.json.decode(path.read_bytes(), type=Backup)
-    except FileNotFoundError:
-        yield attention("No backup is known.", todo=BACKUP)
+        last = backups.last(Path(at.settings.key_dir))
+    except Misconfigured as failure:
+        yield Finding("attention", failure.detail, failure.arguments, todo=BACKUP)
         return
-    except ValueError:
-        yield attention(
-            "{path} does not say when the last backup was made.", {"path": str(path)}, todo=BACKUP
-        )
+    if last is None:
+        yield attention("No backup is known.", todo=BACKUP)
         return
     args = {"since": doctor.since(last.at), "cursor": f"{last.epoch}.{last.size}"}
     if at.now() - last.at > BACKUP_WITHIN:
         yield attention("The last backup is of {since}, at {cursor}.", args, todo=BACKUP)
         return
     yield well("The last backup is of {since}, at {cursor}.", args)
+
+
+async def erasures(at: Patient[Settings]) -> Findings:
+    """What was erased is noted outside the database, so that no backup brings it back."""
+    try:
+        noted = erased.read(Path(at.settings.key_dir))
+    except Misconfigured as failure:
+        todo = "Bring this file back from its backup; until then restore nothing."
+        yield Finding("broken", failure.detail, failure.arguments, todo=todo)
+        return
+    yield well("Erasures are noted: {count}.", doctor.count(noted))
 
 
 async def tokens(at: Patient[Settings]) -> Findings:
@@ -88,7 +83,7 @@ async def imports(at: Patient[Settings]) -> Findings:
 
 async def witnesses(at: Patient[Settings]) -> Findings:
     """Those who keep what we signed can be asked for it."""
-    urls: tuple[str, ...] = getattr(at.settings, "witnesses", ())
+    urls = at.settings.witnesses
     looks = (follow_checks.at_address(at, alias=url, url=url, node=None) for url in urls)
     found = [finding for finding in await asyncio.gather(*looks) if finding is not None]
     for finding in found:
@@ -103,6 +98,7 @@ CHECKS = (
     *checks.CHECKS,
     *ledger_checks.CHECKS,
     Check("backup", backup),
+    Check("erasures", erasures),
     Check("tokens", tokens, ("migrations",)),
     Check("imports", imports, ("migrations",)),
     Check("witnesses", witnesses),
