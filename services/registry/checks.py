@@ -1,6 +1,7 @@
 """What the doctor looks at in a registry, beside its log: backups, tokens, imports, witnesses."""
 
 import asyncio
+<<<<<<< HEAD
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -15,11 +16,23 @@ from services.registry.settings import Settings
 
 # What `backup` leaves in the folder of keys when it has written one.
 MARKER = "last-backup.json"
+=======
+from datetime import timedelta
+from pathlib import Path
+
+from services import checks, doctor, follow_checks, ledger_checks
+from services.doctor import Check, Finding, Findings, Patient, attention, well
+from services.errors import Args, Misconfigured
+from services.registry import backups, erased, store
+from services.registry.settings import Settings
+
+>>>>>>> bdd9f4a03b2e0c7a3133f461fdf817b8a4b26b5f
 BACKUP_WITHIN = timedelta(days=8)
 LATELY = timedelta(days=7)
 BACKUP = "Run: python -m services.registry backup FILE"
 
 
+<<<<<<< HEAD
 class Backup(Struct, frozen=True):
     """When the last backup was made, and how far the log was then."""
 
@@ -40,6 +53,17 @@ async def backup(at: Patient[Settings]) -> Findings:
         yield attention(
             "{path} does not say when the last backup was made.", {"path": str(path)}, todo=BACKUP
         )
+=======
+async def backup(at: Patient[Settings]) -> Findings:
+    """There is a backup, and it is not old."""
+    try:
+        last = backups.last(Path(at.settings.key_dir))
+    except Misconfigured as failure:
+        yield Finding("attention", failure.detail, failure.arguments, todo=BACKUP)
+        return
+    if last is None:
+        yield attention("No backup is known.", todo=BACKUP)
+>>>>>>> bdd9f4a03b2e0c7a3133f461fdf817b8a4b26b5f
         return
     args = {"since": doctor.since(last.at), "cursor": f"{last.epoch}.{last.size}"}
     if at.now() - last.at > BACKUP_WITHIN:
@@ -48,6 +72,20 @@ async def backup(at: Patient[Settings]) -> Findings:
     yield well("The last backup is of {since}, at {cursor}.", args)
 
 
+<<<<<<< HEAD
+=======
+async def erasures(at: Patient[Settings]) -> Findings:
+    """What was erased is noted outside the database, so that no backup brings it back."""
+    try:
+        noted = erased.read(Path(at.settings.key_dir))
+    except Misconfigured as failure:
+        todo = "Bring this file back from its backup; until then restore nothing."
+        yield Finding("broken", failure.detail, failure.arguments, todo=todo)
+        return
+    yield well("Erasures are noted: {count}.", doctor.count(noted))
+
+
+>>>>>>> bdd9f4a03b2e0c7a3133f461fdf817b8a4b26b5f
 async def tokens(at: Patient[Settings]) -> Findings:
     """Somebody can write."""
     async with at.moment() as conn:
@@ -88,7 +126,11 @@ async def imports(at: Patient[Settings]) -> Findings:
 
 async def witnesses(at: Patient[Settings]) -> Findings:
     """Those who keep what we signed can be asked for it."""
+<<<<<<< HEAD
     urls: tuple[str, ...] = getattr(at.settings, "witnesses", ())
+=======
+    urls = at.settings.witnesses
+>>>>>>> bdd9f4a03b2e0c7a3133f461fdf817b8a4b26b5f
     looks = (follow_checks.at_address(at, alias=url, url=url, node=None) for url in urls)
     found = [finding for finding in await asyncio.gather(*looks) if finding is not None]
     for finding in found:
@@ -103,6 +145,10 @@ CHECKS = (
     *checks.CHECKS,
     *ledger_checks.CHECKS,
     Check("backup", backup),
+<<<<<<< HEAD
+=======
+    Check("erasures", erasures),
+>>>>>>> bdd9f4a03b2e0c7a3133f461fdf817b8a4b26b5f
     Check("tokens", tokens, ("migrations",)),
     Check("imports", imports, ("migrations",)),
     Check("witnesses", witnesses),

@@ -16,7 +16,7 @@ from services import keyring, ledger, ledger_epochs, ledger_store
 from services.errors import Conflict, Invalid
 from services.ledger_store import Head
 from services.postgres import Connection
-from services.registry import app, archive, erased, rebuilding, recovering, restoring, saving
+from services.registry import app, archive, backups, erased, rebuilding, recovering, restoring, saving
 from services.registry.archive import Sink, Source
 from services.registry.keys import FILE, configured, open_epoch, roots_option
 from services.registry.restoring import Restored
@@ -34,8 +34,10 @@ def backup(file: Path) -> None:
 
     The file holds the online keys: keep it as you keep them.
     """
+    s = configured()
     with _progress("backup") as tell:
-        moment = _saved(configured(), file, saving.present, tell)
+        moment = _saved(s, file, saving.present, tell)
+    _noted(Path(s.key_dir), moment.head)
     click.echo(f"{file}: node {moment.head.node} at {_cursor(moment.head)}", err=True)
 
 
@@ -129,6 +131,16 @@ def _saved(s: Settings, file: Path, fix: Fix, tell: Tell) -> Moment:
         return asyncio.run(_save(s, sys.stdout.buffer, fix, tell))
     with archive.written(file) as opened:
         return asyncio.run(_save(s, opened, fix, tell))
+
+
+def _noted(folder: Path, head: Head) -> None:
+    """Say beside the keys that there is a backup. It is there, also where that cannot be said."""
+    try:
+        backups.note(folder, backups.Backup(at=ledger.clock(), epoch=head.epoch, size=head.size))
+    except OSError as error:
+        click.echo(
+            f"{folder / backups.NAME}: {error.strerror}: `doctor` will not know of this backup.", err=True
+        )
 
 
 def _exported(s: Settings, file: Path) -> Moment:
