@@ -247,6 +247,41 @@ MUTANTS = (
         """            text = text.replace(secret, secret)""",
         "tests/test_doctor.py::test_a_check_that_hangs_or_has_a_bug_holds_up_nobody",
     ),
+    Mutant(
+        "poison",
+        "services/proofs.py",
+        "foreign.flaw(raw) or strict.ambiguity(raw)",
+        "foreign.flaw(raw)",
+        "tests/federation/test_poison.py",
+    ),
+    Mutant(
+        "poison in the view",
+        "services/sync/upkeep.py",
+        "foreign.flaw(latest.raw) or strict.ambiguity(latest.raw)",
+        "foreign.flaw(latest.raw)",
+        "tests/federation/test_poison.py",
+    ),
+    Mutant(
+        "name twice",
+        "services/strict.py",
+        """body.count(b'":') != again.count(b'":')""",
+        "False",
+        "tests/federation/test_poison.py",
+    ),
+    Mutant(
+        "2^53",
+        "services/strict.py",
+        "Meta(ge=-LARGEST, le=LARGEST)",
+        "Meta()",
+        "tests/federation/test_poison.py",
+    ),
+    Mutant(
+        "empty cursor",
+        "services/ledger_http.py",
+        "await _now(served) if start is None else",
+        "await _now(served) if not start else",
+        "tests/federation/test_cursors.py",
+    ),
 )
 
 
