@@ -276,6 +276,27 @@ MUTANTS = (
         "tests/federation/test_poison.py",
     ),
     Mutant(
+        "deaf relay",
+        "services/relay.py",
+        "if not connection.connected.is_set():",
+        "if connection.is_closed:",
+        "tests/federation/test_weather.py::test_a_connection_that_went_deaf_is_found_within_35_seconds",
+    ),
+    Mutant(
+        "closed in the middle",
+        "services/broker.py",
+        "if type(error) is not Exception:",
+        "if True:",
+        "tests/federation/test_weather.py::test_connections_closed_every_300_ms_cost_nothing_but_time",
+    ),
+    Mutant(
+        "watermark",
+        "services/relay.py",
+        "            return confirmed, answer\n",
+        "            return len(entries), answer\n",
+        "tests/federation/test_weather.py::test_what_reaches_no_queue_does_not_count",
+    ),
+    Mutant(
         "empty cursor",
         "services/ledger_http.py",
         "await _now(served) if start is None else",
