@@ -17,8 +17,8 @@ import pytest
 from services import ledger
 from services.registry import app as registry_app
 from tests.conftest import Federation
-from tests.federation.test_hostile import all_stand, served
 from tests.federation.impostor import Impostor
+from tests.federation.test_hostile import all_stand, served
 from tests.nodes import Registry, Service, Sync, eventually
 
 Clock = Callable[[], datetime]
@@ -141,8 +141,9 @@ async def seen(
     for clock, registry in zip(pair, registries, strict=True):
         off = [abs(at - right()) > timedelta(days=30) for at in await hours(registry)]
         assert any(off) == (clock is not right), "the clock was not what it was set to"
-    syncs = [await federation.sync(registries, start=False, heartbeat_s=1) for _ in range(3)]
-    for sync, clock in zip(syncs, (right, ahead, jumping()), strict=True):
+    looking = (right,) if pair == (right, right) else (right, ahead, jumping())
+    syncs = [await federation.sync(registries, start=False, heartbeat_s=1) for _ in looking]
+    for sync, clock in zip(syncs, looking, strict=True):
         await started(sync, clock)
     digests = [await sync.caught_up(registries) for sync in syncs]
     assert len({(d["view_root"], d["count"]) for d in digests}) == 1
