@@ -23,7 +23,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from schemas.event import MAX_EVENT, MAX_PAGE, RECORD_ERASE, Checkpoint, Event, Line, SignedText, SnapshotHead
 from schemas.node import Amqp, Signed
-from services import broker, follow_store, foreign, identity, postgres, proofs, rewinding
+from services import broker, follow_store, foreign, identity, interim, postgres, proofs, rewinding
 from services.bell import Bell
 from services.errors import Forked, Untrue
 from services.follow_store import Source
@@ -588,5 +588,6 @@ def client() -> aiohttp.ClientSession:
         timeout=ANSWER,
         auto_decompress=True,
         headers={"Accept-Encoding": "gzip", "User-Agent": "maillage"},
+        response_class=interim.Response,
         connector=aiohttp.TCPConnector(limit=0, limit_per_host=4),
     )
