@@ -21,7 +21,7 @@ from tests.conftest import Federation
 from tests.federation.house import not_ours
 from tests.federation.impostor import Impostor
 from tests.federation.test_hostile import all_stand, says_lines, served
-from tests.nodes import Sync, eventually, listen_to
+from tests.nodes import Sync, listen_to
 from tests.processes import Part
 
 MEGABYTE = 1024 * 1024
