@@ -25,6 +25,8 @@ def unpacked(cache: Path) -> Path:
 
     Raises Failed with the reason when it cannot be had: not a Debian, no network.
     """
+    # One folder by several names is one cache: else each name would have it fetched again, under the others' feet.
+    cache = cache.resolve()
     root = cache / "rabbitmq"
     cache.mkdir(parents=True, exist_ok=True)
     with (cache / "rabbitmq.lock").open("w") as lock:
@@ -37,7 +39,7 @@ def unpacked(cache: Path) -> Path:
 def is_unpacked(cache: Path) -> bool:
     """Whether RabbitMQ was fetched to where `cache` is now: Erlang knows its folder, and cannot be moved."""
     complete = cache / "rabbitmq" / COMPLETE
-    return complete.exists() and complete.read_text() == str(cache)
+    return complete.exists() and complete.read_text() == str(cache.resolve())
 
 
 def fetch(cache: Path, root: Path) -> None:

@@ -23,7 +23,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from schemas.event import MAX_EVENT, MAX_PAGE, RECORD_ERASE, Checkpoint, Event, Line, SignedText, SnapshotHead
 from schemas.node import Amqp, Signed
-from services import broker, follow_store, foreign, identity, postgres, proofs, rewinding
+from services import broker, follow_store, foreign, identity, interim, postgres, proofs, rewinding
 from services.bell import Bell
 from services.errors import Forked, Untrue
 from services.follow_store import Source
@@ -36,7 +36,8 @@ from services.run import calm, keep
 
 SHORTEST_WAIT, LONGEST_WAIT = 0.9, 25.0
 CONFLICT, GONE = 409, 410
-ANSWER = aiohttp.ClientTimeout(total=LONGEST_WAIT + 30, sock_connect=10, sock_read=LONGEST_WAIT + 10)
+# Whoever says nothing for longer than we asked to wait has gone, though the connection may not know it.
+ANSWER = aiohttp.ClientTimeout(total=LONGEST_WAIT + 30, sock_connect=10, sock_read=LONGEST_WAIT + 5)
 STREAMED = aiohttp.ClientTimeout(total=3600, sock_connect=10, sock_read=30)
 # As many events of a registry as we ask for, each as long as it may be, with its escapes.
 MOST_PAGE = MAX_PAGE * MAX_EVENT * 3 // 2
@@ -587,5 +588,6 @@ def client() -> aiohttp.ClientSession:
         timeout=ANSWER,
         auto_decompress=True,
         headers={"Accept-Encoding": "gzip", "User-Agent": "maillage"},
+        response_class=interim.Response,
         connector=aiohttp.TCPConnector(limit=0, limit_per_host=4),
     )

@@ -306,6 +306,9 @@ async def _answered(request: web.Request, handler: Handler, *, cors: bool) -> we
         problem = problems.from_http(exception)
         headers = {hdrs.ALLOW: _allowed(exception)} if isinstance(exception, web.HTTPMethodNotAllowed) else {}
     except Exception as error:
+        if isinstance(error, TimeoutError) and request.get(_STARTED) and request.transport is not None:
+            # Whoever reads takes nothing any more: an end in good order would wait for that as well.
+            request.transport.abort()
         problem, headers = _unexpected(request, error), {}
     if request.get(_STARTED):
         raise ConnectionResetError("an answer failed after it had begun") from problem

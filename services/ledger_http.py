@@ -157,7 +157,7 @@ async def stream_feed(request: web.Request) -> web.StreamResponse:
     """The feed as server-sent events: each line as it is written, `id:` is the cursor to resume from."""
     served = request.app[LEDGER]
     start = request.headers.get("Last-Event-ID") or http.asked(request, Resuming).after
-    after = ledger.position(start) if start else await _now(served)
+    after = await _now(served) if start is None else ledger.position(start)
     await ledger.page(served.pool, after=after, limit=1)
     response = web.StreamResponse(headers={"Content-Type": SSE, "Cache-Control": "no-cache"})
     await response.prepare(request)

@@ -9,7 +9,7 @@ from msgspec import Struct
 from schemas import event as events
 from schemas.event import Checkpoint, Event, Line, SignedText, SnapshotHead
 from schemas.node import Signed
-from services import foreign, identity, merkle, signing
+from services import foreign, identity, merkle, signing, strict
 from services.errors import Forked, Untrue
 from services.identity import Identity
 from services.merkle import Range
@@ -182,7 +182,7 @@ def _event(raw: bytes) -> tuple[Event | None, str | None]:
     # Before anything else: what is read below costs no more than an event may.
     if len(raw) > events.MAX_VIEW_EVENT:
         return None, f"longer than {events.MAX_VIEW_EVENT} bytes"
-    why = foreign.flaw(raw)
+    why = foreign.flaw(raw) or strict.ambiguity(raw)
     try:
         event = msgspec.json.decode(foreign.shallow(raw) if why else raw, type=Event)
     except foreign.UNREADABLE as error:

@@ -100,9 +100,10 @@ async def relay(pool: Pool, url: str, bell: Bell, gauges: Gauges) -> None:
                 entries = await _unrelayed(pool)
                 for start in range(0, len(entries), WINDOW):
                     await _window(pool, exchange, entries[start : start + WINDOW], gauges)
-                if not entries and not connection.is_closed:
+                if not entries:
                     await bell.wait(heard, 1.0)
-                if connection.is_closed:
+                # aio-pika's `is_closed` tells of what we have closed ourselves.
+                if not connection.connected.is_set():
                     raise ConnectionError("the broker closed the connection")
         finally:
             gauges.tell("away")

@@ -5,10 +5,10 @@ from collections.abc import Callable
 from functools import cache
 from math import isfinite
 from types import NoneType, UnionType
-from typing import Any, TypeVar, Union
+from typing import Annotated, Any, TypeVar, Union
 
 import msgspec
-from msgspec import ValidationError
+from msgspec import Meta, ValidationError
 
 from services.errors import Args, Invalid, Malformed
 from services.mistakes import mistakes, overall
@@ -22,6 +22,7 @@ LARGEST = 2**53
 _TOO_DEEP = "The JSON is nested too deeply: {depth} levels at most."
 _DOUBTFUL = object()
 _DISGUISES = (b"\\u00", b" :", b"\t:", b"\n:", b"\r:")
+_NULS = (b"\\u0000",)
 
 
 def parse_strict(body: bytes) -> Any:
@@ -34,40 +35,58 @@ def parse_strict(body: bytes) -> Any:
     return _examined(body) if value is _DOUBTFUL else value
 
 
-def _clean(body: bytes) -> Any:
-    """The value where cheap signs prove that nothing is wrong with the body; else `_DOUBTFUL`.
+def ambiguity(body: bytes) -> str | None:
+    """Why two readers could read this JSON differently, nesting and NUL apart; None where they could not.
 
-    msgspec refuses what is no JSON, but keeps the last of two fields of one name and numbers of any size. When
-    what it read is written again and has as many `":` as the body, no field was dropped: only a space before
-    a colon, or a quote or colon written as an escape, could hide one, and bodies with those are doubtful.
+    For what was not sent by people: it is not refused, and must be no other thing on another machine.
     """
-    if body.count(b"{") + body.count(b"[") > DEEPEST or any(map(body.__contains__, _DISGUISES)):
-        return _DOUBTFUL
+    if _plain(body) is not _DOUBTFUL:
+        return None
     try:
-        value = msgspec.json.decode(body)
+        _scanned(body)
+    except Malformed as doubt:
+        # A name in it may hold half a character.
+        return doubt.detail.format(**doubt.arguments).encode(errors="replace").decode()
+    return None
+
+
+def _clean(body: bytes) -> Any:
+    """The value where cheap signs prove that nothing is wrong with the body; else `_DOUBTFUL`."""
+    if body.count(b"{") + body.count(b"[") > DEEPEST or any(map(body.__contains__, _NULS)):
+        return _DOUBTFUL
+    return _plain(body)
+
+
+def _plain(body: bytes) -> Any:
+    """The value where cheap signs prove that everybody reads the same; else `_DOUBTFUL`.
+
+    msgspec refuses what is no JSON and, by the type that is asked for, numbers of any size, but keeps the last
+    of two fields of one name. When what it read is written again as it was, no field was dropped; nor when it
+    has as many `":` as the body: only a space before a colon, or a quote or colon written as an escape, could
+    hide one.
+    """
+    try:
+        value = _PLAIN.decode(body)
+        again = msgspec.json.encode(value)
     except (msgspec.DecodeError, ValueError, RecursionError):
         return _DOUBTFUL
-    if body.count(b'":') != msgspec.json.encode(value).count(b'":') or _has_huge(value):
+    if again != body and (any(map(body.__contains__, _DISGUISES)) or body.count(b'":') != again.count(b'":')):
         return _DOUBTFUL
     return value
 
 
-def _has_huge(value: Any) -> bool:
-    """Whether a whole number stands in `value` that not every reader has."""
-    found = [value]
-    for each in found:
-        kind = type(each)
-        if kind is dict:
-            found.extend(each.values())
-        elif kind is list:
-            found.extend(each)
-        elif kind is int and not -LARGEST <= each <= LARGEST:
-            return True
-    return False
-
-
 def _examined(body: bytes) -> Any:
-    """The value, read by the standard library with its hooks: slower, sure, and with the place of the fault."""
+    """The value, read slowly and surely, and with the place of the fault."""
+    value = _scanned(body)
+    if _depth(value) > DEEPEST:
+        raise Malformed(_TOO_DEEP, {"depth": DEEPEST})
+    if _has_nul(value):
+        raise Malformed("The text holds a NUL character.")
+    return value
+
+
+def _scanned(body: bytes) -> Any:
+    """The value as the standard library reads it with its hooks; Malformed where another reader may not."""
     try:
         value = _SCANNER.decode(body.decode())
         msgspec.json.decode(body)
@@ -81,10 +100,6 @@ def _examined(body: bytes) -> Any:
         raise Malformed(_TOO_DEEP, {"depth": DEEPEST}) from None
     except msgspec.DecodeError:
         raise Malformed("This is not JSON: a character or a number in it is not allowed.") from None
-    if _depth(value) > DEEPEST:
-        raise Malformed(_TOO_DEEP, {"depth": DEEPEST})
-    if _has_nul(value):
-        raise Malformed("The text holds a NUL character.")
     return value
 
 
@@ -193,6 +208,19 @@ def _constant(text: str) -> float:
 
 
 _SCANNER = _Scanner()
+
+
+def _json(levels: int) -> Any:
+    """The type of JSON nested no deeper than this, whose whole numbers everybody has."""
+    flat: Any = Annotated[int, Meta(ge=-LARGEST, le=LARGEST)] | float | str | bool | None
+    found = flat
+    for _ in range(levels):
+        found = flat | list[found] | dict[str, found]  # type: ignore[valid-type] # made as it runs
+    return found
+
+
+# What is deeper is doubtful: asking for a type costs nothing where the rest is read as well.
+_PLAIN: msgspec.json.Decoder[Any] = msgspec.json.Decoder(_json(6))
 
 
 @cache

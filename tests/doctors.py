@@ -21,11 +21,7 @@ from demo.process import free_port
 from services.doctor import Check, Finding, Line, Patient, Report, examined, told
 from services.ledger import clock
 from services.registry import app as registry_app
-<<<<<<< HEAD
-from services.registry import checks
-=======
 from services.registry import backups
->>>>>>> bdd9f4a03b2e0c7a3133f461fdf817b8a4b26b5f
 from tests.conftest import Federation
 from tests.nodes import Registry, Service
 
@@ -68,17 +64,10 @@ def environ(service: str, settings: Any, **other: str) -> dict[str, str | None]:
     return {**unset, "LC_ALL": "C.UTF-8", **said, **other}
 
 
-<<<<<<< HEAD
-async def run(main: click.Group, env: dict[str, str | None], *words: str) -> Result:
-    """The command in a thread, as it starts an event loop of its own."""
-    with logging_as_before():
-        return await asyncio.to_thread(CliRunner().invoke, main, ["doctor", *words], env=env)
-=======
 async def run(main: click.Group, env: dict[str, str | None], *words: str, command: str = "doctor") -> Result:
     """The command in a thread, as it starts an event loop of its own."""
     with logging_as_before():
         return await asyncio.to_thread(CliRunner().invoke, main, [command, *words], env=env)
->>>>>>> bdd9f4a03b2e0c7a3133f461fdf817b8a4b26b5f
 
 
 async def visit(main: click.Group, settings: Any, *words: str, **other: str) -> Visit:
@@ -147,12 +136,7 @@ async def healthy_registry(federation: Federation, places: int = 3, **settings: 
 
 def backed_up(folder: Path) -> None:
     """Leave what `backup` leaves."""
-<<<<<<< HEAD
-    made = checks.Backup(at=clock(), epoch=1, size=0)
-    (folder / checks.MARKER).write_bytes(msgspec.json.encode(made))
-=======
     backups.note(folder, backups.Backup(at=clock(), epoch=1, size=0))
->>>>>>> bdd9f4a03b2e0c7a3133f461fdf817b8a4b26b5f
 
 
 async def sql(service: Service, statement: str, *arguments: Any) -> Any:

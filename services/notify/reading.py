@@ -46,8 +46,8 @@ class Known(Struct, frozen=True):
 def position(text: str) -> Position:
     """(epoch, seq) of a cursor; Malformed when it is not `<epoch>.<seq>`."""
     epoch, dot, seq = text.partition(".")
-    plain = all(p.isascii() and p.isdigit() and len(p) <= 15 and str(int(p)) == p for p in (epoch, seq))
-    if not dot or not plain or int(epoch) >= 2**31:
+    plain = all(p.isascii() and p.isdigit() and len(p) <= 16 and str(int(p)) == p for p in (epoch, seq))
+    if not dot or not plain or len(epoch) > 10:
         raise Malformed(
             "A cursor looks like <epoch>.<seq>, for instance 1.42.", extra={"code": "cursor-malformed"}
         )

@@ -1,22 +1,6 @@
 """What the doctor looks at in a registry, beside its log: backups, tokens, imports, witnesses."""
 
 import asyncio
-<<<<<<< HEAD
-from datetime import datetime, timedelta
-from pathlib import Path
-
-import msgspec
-from msgspec import Struct
-
-from services import checks, doctor, follow_checks, ledger_checks
-from services.doctor import Check, Findings, Patient, attention, well
-from services.errors import Args
-from services.registry import store
-from services.registry.settings import Settings
-
-# What `backup` leaves in the folder of keys when it has written one.
-MARKER = "last-backup.json"
-=======
 from datetime import timedelta
 from pathlib import Path
 
@@ -26,34 +10,11 @@ from services.errors import Args, Misconfigured
 from services.registry import backups, erased, store
 from services.registry.settings import Settings
 
->>>>>>> bdd9f4a03b2e0c7a3133f461fdf817b8a4b26b5f
 BACKUP_WITHIN = timedelta(days=8)
 LATELY = timedelta(days=7)
 BACKUP = "Run: python -m services.registry backup FILE"
 
 
-<<<<<<< HEAD
-class Backup(Struct, frozen=True):
-    """When the last backup was made, and how far the log was then."""
-
-    at: datetime
-    epoch: int
-    size: int
-
-
-async def backup(at: Patient[Settings]) -> Findings:
-    """There is a backup, and it is not old."""
-    path = Path(at.settings.key_dir) / MARKER
-    try:
-        last = msgspec.json.decode(path.read_bytes(), type=Backup)
-    except FileNotFoundError:
-        yield attention("No backup is known.", todo=BACKUP)
-        return
-    except ValueError:
-        yield attention(
-            "{path} does not say when the last backup was made.", {"path": str(path)}, todo=BACKUP
-        )
-=======
 async def backup(at: Patient[Settings]) -> Findings:
     """There is a backup, and it is not old."""
     try:
@@ -63,7 +24,6 @@ async def backup(at: Patient[Settings]) -> Findings:
         return
     if last is None:
         yield attention("No backup is known.", todo=BACKUP)
->>>>>>> bdd9f4a03b2e0c7a3133f461fdf817b8a4b26b5f
         return
     args = {"since": doctor.since(last.at), "cursor": f"{last.epoch}.{last.size}"}
     if at.now() - last.at > BACKUP_WITHIN:
@@ -72,8 +32,6 @@ async def backup(at: Patient[Settings]) -> Findings:
     yield well("The last backup is of {since}, at {cursor}.", args)
 
 
-<<<<<<< HEAD
-=======
 async def erasures(at: Patient[Settings]) -> Findings:
     """What was erased is noted outside the database, so that no backup brings it back."""
     try:
@@ -85,7 +43,6 @@ async def erasures(at: Patient[Settings]) -> Findings:
     yield well("Erasures are noted: {count}.", doctor.count(noted))
 
 
->>>>>>> bdd9f4a03b2e0c7a3133f461fdf817b8a4b26b5f
 async def tokens(at: Patient[Settings]) -> Findings:
     """Somebody can write."""
     async with at.moment() as conn:
@@ -126,11 +83,7 @@ async def imports(at: Patient[Settings]) -> Findings:
 
 async def witnesses(at: Patient[Settings]) -> Findings:
     """Those who keep what we signed can be asked for it."""
-<<<<<<< HEAD
-    urls: tuple[str, ...] = getattr(at.settings, "witnesses", ())
-=======
     urls = at.settings.witnesses
->>>>>>> bdd9f4a03b2e0c7a3133f461fdf817b8a4b26b5f
     looks = (follow_checks.at_address(at, alias=url, url=url, node=None) for url in urls)
     found = [finding for finding in await asyncio.gather(*looks) if finding is not None]
     for finding in found:
@@ -145,10 +98,7 @@ CHECKS = (
     *checks.CHECKS,
     *ledger_checks.CHECKS,
     Check("backup", backup),
-<<<<<<< HEAD
-=======
     Check("erasures", erasures),
->>>>>>> bdd9f4a03b2e0c7a3133f461fdf817b8a4b26b5f
     Check("tokens", tokens, ("migrations",)),
     Check("imports", imports, ("migrations",)),
     Check("witnesses", witnesses),

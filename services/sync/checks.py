@@ -166,11 +166,7 @@ async def evidence(at: Patient[Settings]) -> Findings:
 
 async def witnesses(at: Patient[Settings]) -> Findings:
     """The other syncs that watch the same nodes can be asked."""
-<<<<<<< HEAD
-    urls: tuple[str, ...] = getattr(trust.load(Path(at.settings.trust)), "witnesses", ())
-=======
     urls = trust.load(Path(at.settings.trust)).witnesses
->>>>>>> bdd9f4a03b2e0c7a3133f461fdf817b8a4b26b5f
     looks = (follow_checks.at_address(at, alias=url, url=url, node=None) for url in urls)
     found = [finding for finding in await asyncio.gather(*looks) if finding is not None]
     for finding in found:

@@ -17,7 +17,17 @@ from schemas.claim import Claim
 from schemas.event import Event, Withdrawal
 from schemas.place import Place
 from schemas.view import Head, RemoveReason, View
-from services import follow_store, foreign, ledger, ledger_epochs, ledger_store, merkle, postgres, proofs
+from services import (
+    follow_store,
+    foreign,
+    ledger,
+    ledger_epochs,
+    ledger_store,
+    merkle,
+    postgres,
+    proofs,
+    strict,
+)
 from services.errors import Untrue
 from services.follow_store import Node
 from services.ledger import Draft, Pen
@@ -239,7 +249,7 @@ async def _note_claims(work: Work, changed: Sequence[str], latest: Mapping[str, 
 
 def _said(latest: Latest) -> Said | None:
     """The claim in an event; None where it is none that its network may make."""
-    if foreign.overlong(latest.raw, latest.type):
+    if _unread(latest) is not None:
         return None
     try:
         claim = foreign.decoded(bytes(foreign.decoded(latest.raw, Event).data), Claim)
@@ -272,9 +282,16 @@ async def _closure(conn: Connection, records: set[str]) -> set[str]:
     return known
 
 
+def _unread(latest: Latest) -> str | None:
+    """Why an event is left unread: every sync has to leave the same ones."""
+    return (
+        foreign.flaw(latest.raw) or strict.ambiguity(latest.raw) or foreign.overlong(latest.raw, latest.type)
+    )
+
+
 def _record(latest: Latest, created: int) -> Record | str:
     """A record as the merge sees it, or why it cannot be read."""
-    if (why := foreign.flaw(latest.raw) or foreign.overlong(latest.raw, latest.type)) is not None:
+    if (why := _unread(latest)) is not None:
         return why
     try:
         found = msgspec.json.decode(latest.raw, type=Event)

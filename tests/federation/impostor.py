@@ -42,6 +42,7 @@ class Impostor:
         self.answers: dict[str, Answer] = {}
         self.asked: list[str] = []
         self.close: dict[str, Any] = {}
+        self.stale_answers = 0
         self.url = ""
 
     def record(self) -> str:
@@ -164,12 +165,16 @@ class Impostor:
 
         self.answers[path] = reply
 
+    def app(self) -> web.Application:
+        """The node as a web application."""
+        app = web.Application()
+        app.router.add_route("*", "/{path:.*}", self.answer)
+        return app
+
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[Impostor]:
         """The node, listening on a free port."""
-        app = web.Application()
-        app.router.add_route("*", "/{path:.*}", self.answer)
-        runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
+        runner = web.AppRunner(self.app(), handler_cancellation=True, shutdown_timeout=0.1)
         await runner.setup()
         try:
             await web.TCPSite(runner, "127.0.0.1", 0).start()

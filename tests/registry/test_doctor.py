@@ -15,19 +15,11 @@ from demo.process import free_port
 from demo.rabbitmq import Vhost
 from services import keyring, ledger, ledger_checks, merkle, signing
 from services.doctor import Check
-<<<<<<< HEAD
-from services.registry import app, checks, erasing
-from services.registry.__main__ import main
-from services.registry.settings import Settings
-from tests.conftest import Federation
-from tests.doctors import english, findings, healthy_registry, settled, sql, visit
-=======
 from services.registry import app, backups, checks, erased, erasing
 from services.registry.__main__ import main
 from services.registry.settings import Settings
 from tests.conftest import Federation
 from tests.doctors import english, environ, findings, healthy_registry, run, settled, sql, visit
->>>>>>> bdd9f4a03b2e0c7a3133f461fdf817b8a4b26b5f
 from tests.engines import Broker
 from tests.federation.impostor import Impostor
 from tests.nodes import Registry, eventually
@@ -378,17 +370,10 @@ async def test_events_that_wait_for_the_broker(
     assert seen.told("relay").startswith("5 events wait for the broker")
 
 
-<<<<<<< HEAD
-async def test_backups_that_are_missing_old_or_unreadable(node: Registry) -> None:
-    """Without a backup of the last days the command is named."""
-    marker = Path(node.settings.key_dir) / checks.MARKER
-    old = checks.Backup(at=ledger.clock() - timedelta(days=9), epoch=1, size=3)
-=======
 async def test_backups_that_are_missing_old_or_unreadable(node: Registry, tmp_path: Path) -> None:
     """Without a backup of the last days the command is named; once it has been run, all is well."""
     marker = Path(node.settings.key_dir) / backups.NAME
     old = backups.Backup(at=ledger.clock() - timedelta(days=9), epoch=1, size=3)
->>>>>>> bdd9f4a03b2e0c7a3133f461fdf817b8a4b26b5f
     for content, said in (
         (None, "No backup is known."),
         (b"?", "does not say when"),
@@ -401,8 +386,6 @@ async def test_backups_that_are_missing_old_or_unreadable(node: Registry, tmp_pa
         assert seen.troubles == {"backup": "attention"}
         assert said in seen.told("backup")
         assert "python -m services.registry backup" in seen.told("backup")
-<<<<<<< HEAD
-=======
     made = await run(main, environ("registry", node.settings), str(tmp_path / "node.gz"), command="backup")
     assert made.exit_code == 0, made.output
     seen = await visit(main, settled(node))
@@ -428,7 +411,6 @@ async def test_witnesses_that_do_not_answer(node: Registry) -> None:
     assert seen.troubles == {"witnesses": "attention"}
     assert away in seen.told("witnesses")
     assert there.url not in seen.told("witnesses")
->>>>>>> bdd9f4a03b2e0c7a3133f461fdf817b8a4b26b5f
 
 
 @pytest.mark.parametrize("change", ["revoked_at = now()", "expires_at = now() - interval '1 day'"])
