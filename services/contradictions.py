@@ -12,6 +12,7 @@ from schemas.node import Signed
 from services import evidence, follow_store, identity, observed_store, signing
 from services.errors import Untrue
 from services.evidence import Contradiction
+from services.follow_store import Node
 from services.identity import Identity
 from services.ledger import stamp
 from services.postgres import Connection
@@ -19,6 +20,12 @@ from services.postgres import Connection
 # One is enough; who makes thousands must not fill our disk.
 MOST = 100
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+
+
+async def held_of(conn: Connection, node: str) -> Node | None:
+    """What is held of a node that is listened to."""
+    found = await follow_store.node(conn, node)
+    return None if found is None or found.mode == "left" else found
 
 
 async def chain_of(conn: Connection, node: str) -> list[Signed]:
@@ -63,7 +70,7 @@ async def keep(conn: Connection, found: Evidence, said: Contradiction, at: datet
     detail = said.what.format(**said.args)
     both = [msgspec.to_builtins(one) for one in (found.a, found.b)]
     log.error("forked", node=found.node, detail=detail, signed=both)
-    held = await observed_store.held_of(conn, found.node)
+    held = await held_of(conn, found.node)
     # What was said in an earlier epoch the root keys have settled: the next one names the log that it goes on from.
     if held is not None and held.epoch == said.epoch:
         await follow_store.set_state(conn, found.node, "forked", detail)
@@ -76,6 +83,12 @@ def pair(
     """Two events or checkpoints as evidence."""
     a, b = (Statement(raw=one.raw, kid=one.kid, sig=one.sig) for one in both)
     return Evidence(node, kind, stamp(at), tuple(chain), a, b)
+
+
+def of_descriptors(node: str, chain: Sequence[Signed], both: tuple[Signed, Signed], at: datetime) -> Evidence:
+    """Two descriptors as evidence."""
+    a, b = (Statement(raw=one.raw, signatures=one.signatures) for one in both)
+    return Evidence(node, "descriptor", stamp(at), tuple(chain), a, b)
 
 
 async def told_twice(

@@ -36,7 +36,7 @@ def contradiction(shown: Evidence) -> Contradiction:
     whose = identity.verified(shown.descriptors)
     _is(whose, shown.node)
     a, b = _by_one_key(shown.a), _by_one_key(shown.b)
-    return two_events(a, b, whose) if shown.kind == "event" else _two_checkpoints(a, b, whose)
+    return two_events(a, b, whose) if shown.kind == "event" else two_checkpoints(a, b, whose)
 
 
 def _is(whose: Identity, node: str) -> None:
@@ -82,7 +82,8 @@ def _position(text: SignedText, whose: Identity) -> tuple[int, int]:
     return epoch, seq
 
 
-def _two_checkpoints(a: SignedText, b: SignedText, whose: Identity) -> Contradiction:
+def two_checkpoints(a: SignedText, b: SignedText, whose: Identity) -> Contradiction:
+    """What two checkpoints of a node prove against it; Untrue where they do not."""
     first = proofs.checkpoint(a, whose)
     try:
         proofs.checkpoint(b, whose, Heard(a, first))

@@ -23,7 +23,17 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from schemas.event import MAX_EVENT, MAX_PAGE, RECORD_ERASE, Checkpoint, Event, Line, SignedText, SnapshotHead
 from schemas.node import Amqp, Signed
-from services import broker, follow_store, foreign, identity, postgres, proofs, rewinding
+from services import (
+    broker,
+    contradictions,
+    evidence,
+    follow_store,
+    foreign,
+    identity,
+    postgres,
+    proofs,
+    rewinding,
+)
 from services.bell import Bell
 from services.errors import Forked, Untrue
 from services.follow_store import Source
@@ -325,6 +335,20 @@ class Follower:
                 return
             if new and not await self._believed([m.text for m in new], self.whose):
                 return
+            if len(new) < len(messages):
+                await self._look_at_repeats([m for m in messages if m not in new], self.whose)
+
+    async def _look_at_repeats(self, messages: Sequence[Message], whose: Identity) -> None:
+        """Forked where the node has signed other bytes under a number that we hold."""
+        async with self.context.pool.acquire() as conn:
+            both = await contradictions.told_twice(conn, whose, {m.seq: m.text for m in messages})
+        if both is not None:
+            _, epoch, seq = evidence.named(both[0].raw.encode())
+            raise Forked(
+                "The node signed two events of the number {cursor}.",
+                {"cursor": f"{epoch}.{seq}"},
+                extra={"kind": "event", "signed": [msgspec.to_builtins(one) for one in both]},
+            )
 
     async def _believed(self, texts: Sequence[SignedText], whose: Identity) -> bool:
         """Apply messages that are true. Who put an untrue one there is unknown: the feed tells what is so."""

@@ -2,40 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 
-from msgspec import Struct, convert
+from msgspec import convert
 
 from services.ledger_store import Signed
 from services.postgres import Connection
 
 
-class Held(Struct, frozen=True):
-    """What is held of a node's log: events `start_size`+1..`size` without a hole, the highest checkpoint."""
-
-    node: str
-    alias: str
-    epoch: int
-    size: int
-    start_size: int
-    start_peaks: tuple[bytes, ...]
-    highest: str | None
-
-
-HELD = "node, alias, epoch, size, start_size, start_peaks, highest"
-
-
-async def held(conn: Connection) -> list[Held]:
-    """What is held of each node that is listened to, by id."""
-    rows = await conn.fetch(f"SELECT {HELD} FROM follow_node WHERE mode <> 'left' ORDER BY node")  # noqa: S608
-    return convert(rows, list[Held])
-
-
-async def held_of(conn: Connection, node: str) -> Held | None:
-    """What is held of one node that is listened to."""
-    row = await conn.fetchrow(
-        f"SELECT {HELD} FROM follow_node WHERE node = $1 AND mode <> 'left'",  # noqa: S608 constant
-        node,
+async def highest(conn: Connection) -> dict[str, str]:
+    """The highest checkpoint that was believed of each node that is listened to, as it was served, by id."""
+    rows = await conn.fetch(
+        "SELECT node, highest FROM follow_node WHERE mode <> 'left' AND highest IS NOT NULL ORDER BY node"
     )
-    return None if row is None else convert(row, Held)
+    return {row["node"]: row["highest"] for row in rows}
 
 
 async def checkpoints(conn: Connection, node: str, *, after: tuple[int, int], limit: int) -> list[str]:
@@ -114,7 +92,7 @@ async def stored(conn: Connection, node: str, seqs: Sequence[int]) -> dict[int, 
     """These events of a node as they are held; of erased ones the bytes are empty."""
     rows = await conn.fetch(
         """SELECT epoch, seq, raw, kid, sig, leaf FROM follow_event
-           WHERE node = $1 AND seq = ANY($2::bigint[])""",
+           WHERE node = $1 AND seq = ANY($2::bigint[]) ORDER BY seq""",
         node,
         list(seqs),
     )

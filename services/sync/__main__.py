@@ -4,7 +4,7 @@ import os
 
 import services.sync
 from services import cli, settings
-from services.sync import app, commands
+from services.sync import app, commands, verifying
 from services.sync.settings import PREFIX, Settings
 
 
@@ -13,7 +13,7 @@ async def serve() -> None:
     await app.serve(settings.load(Settings, PREFIX, os.environ))
 
 
-main = cli.commands("sync", services.sync.__doc__, serve, *commands.COMMANDS)
+main = cli.commands("sync", services.sync.__doc__, serve, *commands.COMMANDS, verifying.verify)
 
 if __name__ == "__main__":
     main()

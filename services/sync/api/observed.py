@@ -10,12 +10,12 @@ from msgspec import Meta, Struct
 from schemas.event import MAX_PAGE, Checkpoint, SignedText
 from schemas.evidence import AllEvidence, Observation, Observed, ObservedCheckpoints
 from schemas.node import Descriptor, Epoch, Signed
-from services import contradictions, http, identity, ledger, observed_store
+from services import contradictions, follow_store, http, identity, ledger, observed_store
 from services.errors import Conflict, Gone, NotFound, Unavailable
+from services.follow_store import Node
 from services.http import Route
 from services.ledger_http import NDJSON
 from services.ledger_store import Signed as Stored
-from services.observed_store import Held
 from services.postgres import Connection
 from services.sync.context import POOL
 
@@ -40,9 +40,8 @@ class Stretch(Struct, frozen=True):
 async def list_observed(request: web.Request) -> web.Response:
     """The highest checkpoint of each node that this sync listens to, as it believed it."""
     async with request.app[POOL].acquire() as conn:
-        held = await observed_store.held(conn)
-    seen = tuple(_observation(each.node, each.highest) for each in held if each.highest)
-    return http.reply(Observed(observed=seen))
+        highest = await observed_store.highest(conn)
+    return http.reply(Observed(observed=tuple(_observation(*each) for each in highest.items())))
 
 
 def _observation(node: str, highest: str) -> Observation:
@@ -51,8 +50,8 @@ def _observation(node: str, highest: str) -> Observation:
     return Observation(node=node, epoch=said.epoch, size=said.size, n=said.n, checkpoint=signed)
 
 
-async def _held(conn: Connection, request: web.Request) -> Held:
-    held = await observed_store.held_of(conn, request.match_info["node"])
+async def _held(conn: Connection, request: web.Request) -> Node:
+    held = await contradictions.held_of(conn, request.match_info["node"])
     if held is None:
         raise NotFound("This sync does not listen to that node.")
     return held
@@ -86,15 +85,17 @@ async def read_feed(request: web.Request) -> web.Response:
     async with pool.acquire() as conn, conn.transaction(isolation="repeatable_read", readonly=True):
         held = await _held(conn, request)
         chain = await contradictions.chain_of(conn, held.node)
-        if not chain or held.highest is None:
+        highest = await follow_store.highest(conn, held.node)
+        if not chain or highest is None:
             raise Unavailable("Nothing of that node was read yet.")
         lasts = _lasts(held, chain)
         _check_cursor(after, held, lasts, chain)
-        body = await _page(conn, held, after[1], asked.limit, lasts)
-    return http.reply(body, media=NDJSON)
+        events, close = await _page(conn, held, after[1], asked.limit, lasts)
+    lines = b"".join(map(_line, events)) + b'{"checkpoint":%b}\n' % (close or highest).encode()
+    return http.reply(lines, media=NDJSON)
 
 
-def _lasts(held: Held, chain: Sequence[Signed]) -> dict[int, int]:
+def _lasts(held: Node, chain: Sequence[Signed]) -> dict[int, int]:
     """Up to where each epoch is in the chain that is held."""
     epochs = _epochs(held, chain)
     lasts = {
@@ -106,14 +107,14 @@ def _lasts(held: Held, chain: Sequence[Signed]) -> dict[int, int]:
     return {epoch: min(last, held.size) for epoch, last in lasts.items()}
 
 
-def _epochs(held: Held, chain: Sequence[Signed]) -> list[Epoch]:
+def _epochs(held: Node, chain: Sequence[Signed]) -> list[Epoch]:
     """The epochs that were followed: the node may have opened another since."""
     told = msgspec.json.decode(chain[-1].raw, type=Descriptor).epochs
     return [epoch for epoch in told if epoch.epoch <= held.epoch]
 
 
 def _check_cursor(
-    cursor: tuple[int, int], held: Held, lasts: dict[int, int], chain: Sequence[Signed]
+    cursor: tuple[int, int], held: Node, lasts: dict[int, int], chain: Sequence[Signed]
 ) -> None:
     """Conflict or Gone where nothing can be read on from a position without a gap, as the node itself would say."""
     here = f"{held.epoch}.{held.size}"
@@ -136,7 +137,10 @@ def _check_cursor(
         )
 
 
-async def _page(conn: Connection, held: Held, after: int, limit: int, lasts: dict[int, int]) -> bytes:
+async def _page(
+    conn: Connection, held: Node, after: int, limit: int, lasts: dict[int, int]
+) -> tuple[list[Stored], str | None]:
+    """Events after a position, up to a kept checkpoint where there is one within the limit."""
     until = min(held.size, after + limit)
     close = await observed_store.checkpoint_within(conn, held.node, after=after, until=until, lasts=lasts)
     if close:
@@ -146,8 +150,7 @@ async def _page(conn: Connection, held: Held, after: int, limit: int, lasts: dic
         last = events[-1].seq
         close = await observed_store.checkpoint_within(conn, held.node, after=after, until=last, lasts=lasts)
         events = [e for e in events if close is None or e.seq <= close[0]]
-    signed = close[1] if close else held.highest or "null"
-    return b"".join(map(_line, events)) + b'{"checkpoint":%b}\n' % signed.encode()
+    return events, close[1] if close else None
 
 
 def _line(event: Stored) -> bytes:
