@@ -410,18 +410,8 @@ class Follower:
             await follow_store.count_opaque(conn, node, opaque)
         for e in events:
             if e.event is not None and e.event.type == RECORD_ERASE and e.opaque is None:
-                await self._erase(conn, e, e.event)
+                await forget(conn, node, e, e.event)
         await self.context.effect(conn, node, events)
-
-    async def _erase(self, conn: Connection, by: Followed, event: Event) -> None:
-        """Forget what an erase event names, wherever it is kept."""
-        leaves = proofs.erased_leaves(event)
-        erased = Erased(record=event.subject, leaf=by.leaf, seq=by.seq)
-        await follow_store.erase(conn, self.source.node, event.subject, list(leaves), erased)
-        known = await follow_store.evidence(conn, self.source.node)
-        await follow_store.drop_evidence(
-            conn, [e.id for e in known if proofs.shows(e.kind, (e.a, e.b), leaves)]
-        )
 
     def _count(self, events: Sequence[Followed], via: str) -> None:
         alias = self.source.alias
@@ -554,6 +544,15 @@ class Follower:
     async def _get(self, path: str, most: int = MOST_PAGE) -> bytes:
         async with self._opened(path, ANSWER) as response:
             return await whole(response, most)
+
+
+async def forget(conn: Connection, node: str, by: Followed, event: Event) -> None:
+    """Forget what an erase event of a node names, wherever it is kept."""
+    leaves = proofs.erased_leaves(event)
+    erased = Erased(record=event.subject, leaf=by.leaf, seq=by.seq)
+    await follow_store.erase(conn, node, event.subject, list(leaves), erased)
+    known = await follow_store.evidence(conn, node)
+    await follow_store.drop_evidence(conn, [e.id for e in known if proofs.shows(e.kind, (e.a, e.b), leaves)])
 
 
 async def whole(response: aiohttp.ClientResponse, most: int) -> bytes:

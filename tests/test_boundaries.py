@@ -18,7 +18,7 @@ ANATOMY = ("__init__", "__main__", "settings", "app", "api", "worker", "store")
 PURE = frozenset(
     {
         *(f"services.{name}" for name in ("canonical", "communes", "errors", "identity", "merkle", "places")),
-        *(f"services.{name}" for name in ("evidence", "foreign", "mistakes", "proofs", "shapes")),
+        *(f"services.{name}" for name in ("audit", "evidence", "foreign", "mistakes", "proofs", "shapes")),
         *(f"services.{name}" for name in ("signing", "strict")),
         *(f"services.registry.{name}" for name in ("decide", "cleaning", "headings", "mapping")),
         *(f"services.registry.{name}" for name in ("reading", "rendering")),

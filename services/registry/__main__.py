@@ -24,7 +24,7 @@ from services.bell import Bell
 from services.errors import Fault, NotFound
 from services.languages import Language
 from services.postgres import Pool
-from services.registry import app, erasing, importing, keys, store
+from services.registry import app, erasing, importing, keys, repairing, store
 from services.registry.importing import Counts, Told
 from services.registry.keys import configured
 from services.registry.settings import Settings
@@ -44,7 +44,9 @@ async def serve() -> None:
     await app.serve(configured())
 
 
-main = cli.commands("registry", services.registry.__doc__, serve, keys.key, erasing.command)
+main = cli.commands(
+    "registry", services.registry.__doc__, serve, keys.key, erasing.command, repairing.command
+)
 
 
 @main.group()
