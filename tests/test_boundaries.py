@@ -23,7 +23,7 @@ PURE = frozenset(
         *(f"services.registry.{name}" for name in ("decide", "cleaning", "headings", "mapping")),
         *(f"services.registry.{name}" for name in ("reading", "rendering")),
         *(f"services.sync.{name}" for name in ("merge", "clusters", "digest", "fields", "items", "policy")),
-        *(f"services.sync.{name}" for name in ("records",)),
+        *(f"services.sync.{name}" for name in ("differences", "records")),
         *(f"services.notify.{name}" for name in ("match",)),
     }
 )

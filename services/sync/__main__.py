@@ -4,7 +4,7 @@ import os
 
 import services.sync
 from services import cli, settings
-from services.sync import app, commands, repairing, verifying
+from services.sync import app, commands, comparing, repairing, verifying
 from services.sync.settings import PREFIX, Settings
 
 
@@ -13,7 +13,13 @@ async def serve() -> None:
     await app.serve(settings.load(Settings, PREFIX, os.environ))
 
 
-COMMANDS = (*commands.COMMANDS, verifying.verify, repairing.repair, repairing.reproject)
+COMMANDS = (
+    *commands.COMMANDS,
+    comparing.compare,
+    verifying.verify,
+    repairing.repair,
+    repairing.reproject,
+)
 main = cli.commands("sync", services.sync.__doc__, serve, *COMMANDS)
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """`python -m services.sync repair | reproject`: is all that is stored what was signed, and what puts it right."""
 
 import asyncio
-import os
 
 import aiohttp
 import click
@@ -17,19 +16,14 @@ from services import (
     follow_store,
     ledger,
     ledger_repair,
-    settings,
 )
 from services.holders import Remote
 from services.mending import Told, told
 from services.postgres import Connection, Pool
-from services.repairing import from_option, report, tell
+from services.repairing import from_option, report
 from services.sync import app, changes, rebuilding, reprojecting, store
-from services.sync.settings import PREFIX, Settings
-
-
-def configured() -> Settings:
-    """The settings of this process."""
-    return settings.load(Settings, PREFIX, os.environ)
+from services.sync.commands import configured
+from services.sync.settings import Settings
 
 
 @click.command("repair")
@@ -47,7 +41,7 @@ def repair(url: str | None) -> None:
 def reproject() -> None:
     """Read again the events that an earlier version kept without being able to use them. The sync may be running."""
     done = asyncio.run(_reproject(configured()))
-    click.echo(tell("Events that can be used now: {count}.", {"count": done}, cli.spoken(os.environ)))
+    click.echo(cli.phrase("Events that can be used now: {count}.", {"count": done}))
 
 
 async def _reproject(s: Settings) -> int:

@@ -1,6 +1,5 @@
 """`python -m services.sync verify`: what evidence proves, worked out on this machine and with nothing but the file."""
 
-import os
 from pathlib import Path
 
 import click
@@ -8,8 +7,7 @@ import msgspec
 
 from schemas.evidence import AllEvidence, Evidence
 from services import cli, evidence, foreign
-from services.errors import Args, Misconfigured, Untrue
-from services.languages import Language, say
+from services.errors import Misconfigured, Untrue
 
 
 @click.command("verify")
@@ -19,18 +17,13 @@ def verify(file: Path) -> None:
 
     The exit code is 0 where all of it proves, 1 where some of it does not.
     """
-    shown, language = read(file), cli.spoken(os.environ)
+    shown = read(file)
     if not shown:
-        click.echo(tell("The file holds no evidence.", {}, language))
-    verdicts = [_verdict(one, language) for one in shown]
+        click.echo(cli.phrase("The file holds no evidence.", {}))
+    verdicts = [_verdict(one) for one in shown]
     for _, line in verdicts:
         click.echo(line)
     raise SystemExit(0 if verdicts and all(proven for proven, _ in verdicts) else 1)
-
-
-def tell(what: str, args: Args, language: Language) -> str:
-    """A line for whoever sits at the terminal."""
-    return say(what, args, language)
 
 
 def read(file: Path) -> tuple[Evidence, ...]:
@@ -50,13 +43,11 @@ def read(file: Path) -> tuple[Evidence, ...]:
         ) from error
 
 
-def _verdict(shown: Evidence, language: Language) -> tuple[bool, str]:
+def _verdict(shown: Evidence) -> tuple[bool, str]:
     try:
         found = evidence.contradiction(shown)
     except Untrue as untrue:
-        why = tell(untrue.detail, untrue.arguments, language)
-        return False, tell(
-            "Not proven against node {node}: {why}", {"node": shown.node, "why": why}, language
-        )
-    what = tell(found.what, found.args, language)
-    return True, tell("Proven against node {node}: {what}", {"node": shown.node, "what": what}, language)
+        why = cli.phrase(untrue.detail, untrue.arguments)
+        return False, cli.phrase("Not proven against node {node}: {why}", {"node": shown.node, "why": why})
+    what = cli.phrase(found.what, found.args)
+    return True, cli.phrase("Proven against node {node}: {what}", {"node": shown.node, "what": what})

@@ -6,12 +6,23 @@ from typing import Any
 import msgspec
 
 from schemas.event import SignedText
-from services import identity, keyring, ledger, ledger_epochs, ledger_store, merkle, proofs, succession
+from services import (
+    identity,
+    keyring,
+    ledger,
+    ledger_epochs,
+    ledger_store,
+    merkle,
+    observed_store,
+    proofs,
+    succession,
+)
 from services.identity import Identity
 from services.merkle import Range
 from services.proofs import Position
 from services.registry import app as registry_app
 from services.registry import rebuilding
+from services.sync import app as sync_app
 from tests.conftest import Federation
 from tests.nodes import Registry, Sync, eventually
 
@@ -158,3 +169,28 @@ async def test_a_reopened_log_is_served_in_its_present_chain(federation: Federat
     events, here, _ = proofs.proven(proofs.page(await sync.get(f"{path}?after=0.0")), Position(), whose)
     assert [e.cursor for e in events] == ["1.1", "1.2", "2.3"]
     assert here.tree == merkle.extended(Range(), [e.leaf for e in events])
+
+
+async def test_old_checkpoints_are_thinned(federation: Federation) -> None:
+    """The latest stay, before them one for so many events and the last of each epoch; of each node for itself."""
+    sync = await federation.sync([])
+    async with sync_app.database(sync.settings) as pool, pool.acquire() as conn:
+        # Of each node forty checkpoints of twenty events in a first epoch, and ten in a second.
+        kept = [(node, 1, n, n // 2) for node in ("a", "b") for n in range(1, 41)]
+        kept += [(node, 2, n, 20 + n % 2) for node in ("a", "b") for n in range(41, 51)]
+        for node, epoch, n, size in kept:
+            await conn.execute(
+                """INSERT INTO follow_checkpoint (node, epoch, n, size, log_root, signed)
+                   VALUES ($1, $2, $3, $4, '', '{}')""",
+                node,
+                epoch,
+                n,
+                size,
+            )
+        gone = await observed_store.thin_checkpoints(conn, every=8, keep=5)
+        assert await observed_store.thin_checkpoints(conn, every=8, keep=5) == 0
+        rows = await conn.fetch("SELECT node, epoch, n FROM follow_checkpoint ORDER BY node, epoch, n")
+    left = {node: [(r["epoch"], r["n"]) for r in rows if r["node"] == node] for node in ("a", "b")}
+    assert left["a"] == [(1, 15), (1, 31), (1, 40), *((2, n) for n in range(46, 51))]
+    assert left["b"] == left["a"]
+    assert gone == 2 * (50 - 8)
