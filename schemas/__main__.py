@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from schemas import claim, event, node, place, subscription, view, vocabulary
+from schemas import claim, event, evidence, node, place, subscription, view, vocabulary
 
 PUBLISHED: tuple[type[Any], ...] = (
     place.Place,
@@ -22,6 +22,10 @@ PUBLISHED: tuple[type[Any], ...] = (
     event.Checkpoint,
     event.Line,
     event.SnapshotHead,
+    evidence.Evidence,
+    evidence.AllEvidence,
+    evidence.Observed,
+    evidence.ObservedCheckpoints,
     view.View,
     view.ViewPut,
     view.ViewRemove,

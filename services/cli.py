@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from services import logs, run
-from services.errors import Failure, Fault
+from services.errors import Args, Failure, Fault
 from services.languages import Language, say
 from services.postgres import WEATHER
 from services.release import release
@@ -52,6 +52,11 @@ def spoken(environ: Mapping[str, str]) -> Language:
     """The language of whoever sits at the terminal."""
     locale = environ.get("LC_ALL") or environ.get("LC_MESSAGES") or environ.get("LANG") or ""
     return "fr" if locale.lower().startswith("fr") else "en"
+
+
+def phrase(what: str, args: Args) -> str:
+    """A line for whoever sits at the terminal, in her language."""
+    return say(what, args, spoken(os.environ))
 
 
 def said(failure: Failure) -> list[str]:

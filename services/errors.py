@@ -139,3 +139,9 @@ class Forked(Untrue):
     """A node signed two things that contradict each other."""
 
     code = "forked"
+
+
+class Corrupt(Failure):
+    """What is stored here is not what was proven."""
+
+    code = "corrupt"

@@ -23,7 +23,18 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from schemas.event import MAX_EVENT, MAX_PAGE, RECORD_ERASE, Checkpoint, Event, Line, SignedText, SnapshotHead
 from schemas.node import Amqp, Signed
-from services import broker, follow_store, foreign, identity, interim, postgres, proofs, rewinding
+from services import (
+    broker,
+    contradictions,
+    evidence,
+    follow_store,
+    foreign,
+    identity,
+    interim,
+    postgres,
+    proofs,
+    rewinding,
+)
 from services.bell import Bell
 from services.errors import Forked, Untrue
 from services.follow_store import Source
@@ -326,6 +337,20 @@ class Follower:
                 return
             if new and not await self._believed([m.text for m in new], self.whose):
                 return
+            if len(new) < len(messages):
+                await self._look_at_repeats([m for m in messages if m not in new], self.whose)
+
+    async def _look_at_repeats(self, messages: Sequence[Message], whose: Identity) -> None:
+        """Forked where the node has signed other bytes under a number that we hold."""
+        async with self.context.pool.acquire() as conn:
+            both = await contradictions.told_twice(conn, whose, {m.seq: m.text for m in messages})
+        if both is not None:
+            _, epoch, seq = evidence.named(both[0].raw.encode())
+            raise Forked(
+                "The node signed two events of the number {cursor}.",
+                {"cursor": f"{epoch}.{seq}"},
+                extra={"kind": "event", "signed": [msgspec.to_builtins(one) for one in both]},
+            )
 
     async def _believed(self, texts: Sequence[SignedText], whose: Identity) -> bool:
         """Apply messages that are true. Who put an untrue one there is unknown: the feed tells what is so."""
@@ -387,18 +412,8 @@ class Follower:
             await follow_store.count_opaque(conn, node, opaque)
         for e in events:
             if e.event is not None and e.event.type == RECORD_ERASE and e.opaque is None:
-                await self._erase(conn, e, e.event)
+                await forget(conn, node, e, e.event)
         await self.context.effect(conn, node, events)
-
-    async def _erase(self, conn: Connection, by: Followed, event: Event) -> None:
-        """Forget what an erase event names, wherever it is kept."""
-        leaves = proofs.erased_leaves(event)
-        erased = Erased(record=event.subject, leaf=by.leaf, seq=by.seq)
-        await follow_store.erase(conn, self.source.node, event.subject, list(leaves), erased)
-        known = await follow_store.evidence(conn, self.source.node)
-        await follow_store.drop_evidence(
-            conn, [e.id for e in known if proofs.shows(e.kind, (e.a, e.b), leaves)]
-        )
 
     def _count(self, events: Sequence[Followed], via: str) -> None:
         alias = self.source.alias
@@ -531,6 +546,15 @@ class Follower:
     async def _get(self, path: str, most: int = MOST_PAGE) -> bytes:
         async with self._opened(path, ANSWER) as response:
             return await whole(response, most)
+
+
+async def forget(conn: Connection, node: str, by: Followed, event: Event) -> None:
+    """Forget what an erase event of a node names, wherever it is kept."""
+    leaves = proofs.erased_leaves(event)
+    erased = Erased(record=event.subject, leaf=by.leaf, seq=by.seq)
+    await follow_store.erase(conn, node, event.subject, list(leaves), erased)
+    known = await follow_store.evidence(conn, node)
+    await follow_store.drop_evidence(conn, [e.id for e in known if proofs.shows(e.kind, (e.a, e.b), leaves)])
 
 
 async def whole(response: aiohttp.ClientResponse, most: int) -> bytes:

@@ -124,9 +124,13 @@ async def add_descriptor(conn: Connection, node: str, version: int, raw: str, si
 
 
 async def set_state(conn: Connection, node: str, state: str, trouble: str | None = None) -> None:
-    """How it goes with a node."""
+    """How it goes with a node. Of a forked one nothing else is said: a new epoch ends it, or the operator."""
     await conn.execute(
-        "UPDATE follow_node SET state = $2, trouble = $3 WHERE node = $1", node, state, trouble
+        """UPDATE follow_node SET state = $2, trouble = $3
+           WHERE node = $1 AND (state <> 'forked' OR $2 = 'forked')""",
+        node,
+        state,
+        trouble,
     )
 
 

@@ -5,6 +5,7 @@ from datetime import datetime
 
 from msgspec import Struct, convert
 
+from services.ledger_store import Kept
 from services.postgres import Connection
 
 
@@ -213,3 +214,93 @@ async def records_after(conn: Connection, record: str, limit: int) -> list[str]:
         "SELECT record FROM ledger_record WHERE record > $1 ORDER BY record LIMIT $2", record, limit
     )
     return [row["record"] for row in rows]
+
+
+class Told(Struct, frozen=True):
+    """What the columns of an event say beside its bytes."""
+
+    seq: int
+    epoch: int
+    record: str
+    version: int
+    type: str
+    time: datetime
+    raw: bytes
+    leaf: bytes
+
+
+async def told(conn: Connection) -> AsyncIterator[Told]:
+    """Events that are not erased, with what their columns say. Needs an open transaction."""
+    statement = """SELECT seq, epoch, record, version, type, time, raw, leaf FROM ledger_event
+                   WHERE erasure IS NULL ORDER BY seq"""
+    async for row in conn.cursor(statement, prefetch=500):
+        yield convert(row, Told)
+
+
+async def tell_again(conn: Connection, told: Sequence[Told]) -> None:
+    """Put the columns of events right."""
+    await conn.executemany(
+        """UPDATE ledger_event SET epoch = $2, record = $3, version = $4, type = $5, time = $6
+           WHERE seq = $1""",
+        [(t.seq, t.epoch, t.record, t.version, t.type, t.time) for t in told],
+    )
+
+
+async def checkpoints(conn: Connection) -> list[Kept]:
+    """All kept checkpoints, oldest first."""
+    rows = await conn.fetch(
+        "SELECT n, epoch, size, complete, raw, kid, sig FROM ledger_checkpoint ORDER BY n"
+    )
+    return convert(rows, list[Kept])
+
+
+async def drop_checkpoints(conn: Connection, numbers: Sequence[int]) -> None:
+    """Checkpoints that are damaged."""
+    await conn.execute("DELETE FROM ledger_checkpoint WHERE n = ANY($1::bigint[])", list(numbers))
+
+
+async def mistaken_records(conn: Connection) -> list[str]:
+    """Records that do not point to their latest event, or are in the wrong bucket."""
+    rows = await conn.fetch(
+        """WITH latest AS (
+               SELECT DISTINCT ON (record) record, seq, version, leaf FROM ledger_event
+               ORDER BY record, seq DESC
+           )
+           SELECT record FROM latest l FULL JOIN ledger_record r USING (record)
+           WHERE (l.seq, l.version, l.leaf) IS DISTINCT FROM (r.seq, r.version, r.leaf)
+              OR r.bucket <> get_byte(sha256(convert_to(record, 'UTF8')), 0)
+           ORDER BY record"""
+    )
+    return [row["record"] for row in rows]
+
+
+async def renew_records(conn: Connection, records: Sequence[str]) -> None:
+    """Point records to their latest events, whatever stood there; all buckets are hashed anew."""
+    await conn.execute("DELETE FROM ledger_bucket")
+    await conn.execute("DELETE FROM ledger_record WHERE record = ANY($1::text[])", list(records))
+    await conn.execute(
+        """INSERT INTO ledger_record (record, bucket, seq, version, leaf)
+           SELECT DISTINCT ON (record) record, get_byte(sha256(convert_to(record, 'UTF8')), 0), seq, version, leaf
+           FROM ledger_event WHERE record = ANY($1::text[]) ORDER BY record, seq DESC""",
+        list(records),
+    )
+
+
+async def mistaken_buckets(conn: Connection, *, after: int) -> list[int]:
+    """Buckets whose hash or count is not that of their records; those that changed after this seq wait anyway."""
+    rows = await conn.fetch(
+        """SELECT bucket FROM (
+               SELECT bucket, count(*) AS count,
+                      sha256(string_agg(sha256(convert_to(record, 'UTF8')) || leaf, ''::bytea ORDER BY record))
+                          AS hash
+               FROM ledger_record GROUP BY bucket HAVING max(seq) <= $1
+           ) AS now JOIN ledger_bucket b USING (bucket)
+           WHERE (b.hash, b.count) IS DISTINCT FROM (now.hash, now.count) ORDER BY bucket""",
+        after,
+    )
+    return [row["bucket"] for row in rows]
+
+
+async def drop_buckets(conn: Connection) -> None:
+    """Have all buckets hashed anew."""
+    await conn.execute("DELETE FROM ledger_bucket")

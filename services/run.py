@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import structlog
 from aiohttp import web
 
-from services.errors import Failure, Misconfigured, Unavailable
+from services.errors import Corrupt, Failure, Misconfigured, Unavailable
 from services.listening import listening
 
 FIRST_PAUSE = 0.2
@@ -193,7 +193,7 @@ def _told(error: BaseException) -> Failure | None:
     """What an operator can do something about, and needs no traceback for."""
     if isinstance(error, BaseExceptionGroup):
         return next(filter(None, map(_told, error.exceptions)), None)
-    return error if isinstance(error, Misconfigured | Unavailable) else None
+    return error if isinstance(error, Misconfigured | Unavailable | Corrupt) else None
 
 
 async def _until_signalled(serve: Callable[[], Coroutine[Any, Any, None]]) -> None:

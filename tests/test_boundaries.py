@@ -18,12 +18,13 @@ ANATOMY = ("__init__", "__main__", "settings", "app", "api", "worker", "store")
 PURE = frozenset(
     {
         *(f"services.{name}" for name in ("canonical", "communes", "errors", "identity", "merkle", "places")),
-        *(f"services.{name}" for name in ("foreign", "mistakes", "proofs", "shapes", "signing", "strict")),
+        *(f"services.{name}" for name in ("audit", "evidence", "foreign", "mistakes", "proofs", "shapes")),
+        *(f"services.{name}" for name in ("signing", "strict")),
         *(f"services.{name}" for name in ("witness",)),
         *(f"services.registry.{name}" for name in ("decide", "cleaning", "headings", "mapping")),
         *(f"services.registry.{name}" for name in ("reading", "rendering")),
         *(f"services.sync.{name}" for name in ("merge", "clusters", "digest", "fields", "items", "policy")),
-        *(f"services.sync.{name}" for name in ("records",)),
+        *(f"services.sync.{name}" for name in ("differences", "records")),
         *(f"services.notify.{name}" for name in ("match",)),
     }
 )

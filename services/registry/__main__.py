@@ -24,7 +24,7 @@ from services.bell import Bell
 from services.errors import Fault, NotFound
 from services.languages import Language
 from services.postgres import Pool
-from services.registry import app, checks, erasing, importing, keys, moving, store
+from services.registry import app, checks, erasing, importing, keys, moving, repairing, store
 from services.registry.importing import Counts, Told
 from services.registry.keys import configured
 from services.registry.settings import Settings
@@ -50,6 +50,7 @@ main = cli.commands(
     serve,
     keys.key,
     erasing.command,
+    repairing.command,
     *moving.COMMANDS,
     doctor.command("registry", configured, app.SCRIPTS, checks.CHECKS),
 )

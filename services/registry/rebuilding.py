@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import msgspec
-from msgspec import Raw
+from msgspec import Raw, Struct
 
 from schemas import event
 from schemas.claim import Claim
@@ -28,6 +28,27 @@ async def rebuild(conn: Connection) -> None:
         last = records[-1]
 
 
+class Made(Struct, frozen=True):
+    """Rows as the log has them: erased records, places, and others with kind and key."""
+
+    erased: list[Row]
+    places: list[tuple[Row, Place]]
+    others: list[tuple[Row, str, str]]
+
+
+def made(standing: Sequence[Standing]) -> Made:
+    """The rows of these records, from their events alone."""
+    gone = [s for s in standing if s.type == event.RECORD_ERASE or not s.put]
+    kept = [s for s in standing if s not in gone]
+    return Made(
+        erased=[_row(s) for s in gone],
+        places=[
+            (_row(s), msgspec.json.decode(_data(s.put), type=Place)) for s in kept if ".place." in s.type
+        ],
+        others=[(_row(s), *_named(s)) for s in kept if ".place." not in s.type],
+    )
+
+
 async def rewound(conn: Connection, records: Sequence[str]) -> None:
     """Make rows again that have lost their last events: what lists said of them is no longer so."""
     await remade(conn, records)
@@ -38,18 +59,14 @@ async def rewound(conn: Connection, records: Sequence[str]) -> None:
 async def remade(conn: Connection, records: Sequence[str]) -> None:
     """Make the rows of these records again as the log has them; those that it has not any more go."""
     standing = await ledger_repair_store.standing(conn, records)
-    there = {s.record for s in standing}
+    there, rows = {s.record for s in standing}, made(standing)
     await store.drop_rows(conn, [_id(r) for r in records])
     await store.forget_lists(conn, [_id(r) for r in records if r not in there])
-    gone = [s for s in standing if s.type == event.RECORD_ERASE or not s.put]
-    await store.save_erased(conn, [_row(s) for s in gone])
-    kept = [s for s in standing if s not in gone]
-    places = [(_row(s), msgspec.json.decode(_data(s.put), type=Place)) for s in kept if ".place." in s.type]
-    if places:
-        await store.save_places(conn, places)
-    others = [(_row(s), *_named(s)) for s in kept if ".place." not in s.type]
-    if others:
-        await store.save_others(conn, others)
+    await store.save_erased(conn, rows.erased)
+    if rows.places:
+        await store.save_places(conn, rows.places)
+    if rows.others:
+        await store.save_others(conn, rows.others)
 
 
 def _id(record: str) -> str:

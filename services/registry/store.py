@@ -186,6 +186,34 @@ async def save_others(conn: Connection, saved: Sequence[tuple[Row, str, str]]) -
     )
 
 
+async def otherwise(
+    conn: Connection, places: Sequence[tuple[Row, Place]], others: Sequence[tuple[Row, str, str]]
+) -> list[str]:
+    """Ids of those of these records of which the rows say something else."""
+    found = await conn.fetch(
+        f"SELECT {', '.join(PLACE)} FROM place WHERE id = ANY($1::uuid[])",  # noqa: S608 constant
+        [r.id for r, _ in places],
+    )
+    known = {str(row["id"]): (str(row["id"]), *tuple(row.values())[1:]) for row in found}
+    wrong = [r.id for r, p in places if known.get(r.id) != _columns(r, p)]
+    found = await conn.fetch(
+        f"SELECT {ROW}, kind, key FROM other WHERE id = ANY($1::uuid[])",  # noqa: S608 constant
+        [r.id for r, _, _ in others],
+    )
+    said = {row["id"]: (convert(row, Row), row["kind"], row["key"]) for row in found}
+    return [*wrong, *(r.id for r, kind, key in others if said.get(r.id) != (r, kind, key))]
+
+
+async def strangers(conn: Connection, node: str) -> list[str]:
+    """Ids of rows of which the log knows nothing."""
+    rows = await conn.fetch(
+        """SELECT id::text FROM (SELECT id FROM place UNION ALL SELECT id FROM other) AS mine
+           WHERE NOT EXISTS (SELECT FROM ledger_record WHERE record = $1 || ':' || id::text)""",
+        node,
+    )
+    return [row["id"] for row in rows]
+
+
 async def drop_rows(conn: Connection, ids: Sequence[str]) -> None:
     """Records whose rows are about to be made again."""
     await conn.execute("DELETE FROM place WHERE id = ANY($1::uuid[])", list(ids))

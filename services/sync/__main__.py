@@ -4,7 +4,7 @@ import os
 
 import services.sync
 from services import cli, doctor, settings
-from services.sync import app, checks, commands
+from services.sync import app, checks, commands, comparing, repairing, verifying
 from services.sync.settings import PREFIX, Settings
 
 
@@ -18,11 +18,18 @@ async def serve() -> None:
     await app.serve(configured())
 
 
+COMMANDS = (
+    *commands.COMMANDS,
+    comparing.compare,
+    verifying.verify,
+    repairing.repair,
+    repairing.reproject,
+)
 main = cli.commands(
     "sync",
     services.sync.__doc__,
     serve,
-    *commands.COMMANDS,
+    *COMMANDS,
     doctor.command("sync", configured, app.SCRIPTS, checks.CHECKS),
 )
 

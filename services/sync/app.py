@@ -30,7 +30,7 @@ from services.keyring import Keyring
 from services.ledger import Pen
 from services.ledger_http import LEDGER, Published
 from services.postgres import Pool
-from services.sync import api, asking, following, trust, upkeep, worker
+from services.sync import api, asking, following, trust, upkeep, witnesses, worker
 from services.sync.api import reading
 from services.sync.asking import Door
 from services.sync.context import DOOR, FOLLOWING, NEWS, POOL, SETTINGS, TRUST
@@ -83,6 +83,7 @@ def build(
     app[DOOR] = door
     app[LEDGER] = Published(pool=pool, pen=pen, bell=Bell(), snapshots=asyncio.Semaphore(2))
     app[worker.RELAY], app[worker.MERGE] = relay.Gauges(metrics), upkeep.Gauges(metrics)
+    app[worker.WITNESSED] = witnesses.Gauges(metrics)
     app[FOLLOWING] = follow.Context(
         pool=pool,
         client=client,

@@ -13,7 +13,12 @@ def followed_hash(nodes: Iterable[str], hidden: Iterable[str]) -> str:
 
 def entry(view_id: str, view_bytes: bytes) -> bytes:
     """What stands for a place in its bucket: H(common id) and H(view bytes), 64 bytes."""
-    return sha256(view_id.encode()).digest() + sha256(view_bytes).digest()
+    return entry_of(view_id, sha256(view_bytes).digest())
+
+
+def entry_of(view_id: str, view_hash: bytes) -> bytes:
+    """The entry of a place of which the hash of its bytes is known."""
+    return sha256(view_id.encode()).digest() + view_hash
 
 
 def bucket(view_id: str) -> int:

@@ -1,6 +1,6 @@
 """Every SQL statement of the sync, one function each."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import date
 
 from msgspec import Struct, convert
@@ -30,7 +30,7 @@ class Saved(Struct, frozen=True):
 
 
 class Latest(Struct, frozen=True):
-    """The latest event of a record."""
+    """The latest event of a record. `opaque`: why the version that received it could not use it."""
 
     record: str
     node: str
@@ -39,6 +39,7 @@ class Latest(Struct, frozen=True):
     type: str
     raw: bytes
     leaf: bytes
+    opaque: str | None
 
 
 class Voiced(Struct, frozen=True):
@@ -224,8 +225,9 @@ async def told_of(conn: Connection, leaves: Sequence[bytes]) -> list[tuple[str, 
 async def latest(conn: Connection, records: Sequence[str]) -> list[Latest]:
     """The latest events of these records."""
     rows = await conn.fetch(
-        """SELECT r.record, r.node, e.epoch, r.seq, r.type, e.raw, e.leaf
-           FROM follow_record r JOIN follow_event e USING (node, seq) WHERE r.record = ANY($1::text[])""",
+        """SELECT r.record, r.node, e.epoch, r.seq, r.type, e.raw, e.leaf, e.opaque
+           FROM follow_record r JOIN follow_event e USING (node, seq)
+           WHERE r.record = ANY($1::text[])""",
         list(records),
     )
     return convert(rows, list[Latest])
@@ -479,3 +481,39 @@ async def voices(conn: Connection, records: Sequence[str]) -> list[Voiced]:
         list(records),
     )
     return convert(rows, list[Voiced])
+
+
+SAVED = ", ".join(Saved.__struct_fields__)
+
+
+async def every_view(conn: Connection) -> AsyncIterator[Saved]:
+    """All places of the view, by common id. Needs an open transaction."""
+    async for row in conn.cursor(f"SELECT {SAVED} FROM view ORDER BY id", prefetch=500):  # noqa: S608
+        yield convert(row, Saved)
+
+
+async def stored_view(conn: Connection, id: str) -> tuple[bytes, bytes] | None:
+    """The entry and the bytes of a place as they are stored."""
+    row = await conn.fetchrow("SELECT entry, body FROM view WHERE id = $1", id)
+    return None if row is None else (row["entry"], row["body"])
+
+
+async def unmatched_views(conn: Connection) -> list[str]:
+    """Places that no record is in, and places that are not there although a record is in them."""
+    rows = await conn.fetch(
+        """SELECT coalesce(v.id, m.view) AS id
+           FROM (SELECT DISTINCT view FROM member WHERE view IS NOT NULL) AS m FULL JOIN view v ON v.id = m.view
+           WHERE v.id IS NULL OR m.view IS NULL ORDER BY 1"""
+    )
+    return [row["id"] for row in rows]
+
+
+async def mistaken_buckets(conn: Connection) -> list[int]:
+    """Buckets whose hash is not that of their entries."""
+    rows = await conn.fetch(
+        """SELECT bucket FROM bucket LEFT JOIN (
+               SELECT bucket, sha256(string_agg(entry, ''::bytea ORDER BY entry)) AS hash FROM view GROUP BY bucket
+           ) AS now USING (bucket)
+           WHERE bucket.hash <> coalesce(now.hash, sha256('')) ORDER BY bucket"""
+    )
+    return [row["bucket"] for row in rows]

@@ -28,7 +28,7 @@ from services import (
     proofs,
     strict,
 )
-from services.errors import Untrue
+from services.errors import Corrupt, Untrue
 from services.follow_store import Node
 from services.ledger import Draft, Pen
 from services.ledger_epochs import LEAVES_AT_ONCE
@@ -41,6 +41,7 @@ from services.sync.records import owner
 from services.sync.store import Latest
 
 CHUNK = 500
+REPAIR = "python -m services.sync repair --from URL"
 # Two processes, or the checkpoint of a second, met at the head: the next try finds it free.
 WEATHER = (*postgres.WEATHER, SerializationError)
 
@@ -203,7 +204,7 @@ async def _changed(conn: Connection, before: Mapping[str, Head], heads: Sequence
 
 
 async def _merge_some(work: Work, changed: Sequence[str]) -> None:
-    latest = {x.record: x for x in await store.latest(work.conn, changed)}
+    latest = {x.record: x for x in await latest_events(work.conn, changed)}
     why: Why = {}
     await _note_claims(work, changed, latest, why)
     # A record that is none of a place any more, or that this version cannot read, leaves the place it was in.
@@ -212,9 +213,22 @@ async def _merge_some(work: Work, changed: Sequence[str]) -> None:
         if _is_place(latest.get(record)) or record in shown:
             why.setdefault(record, set()).update(_reference(latest, record))
     await _note_successors(work, changed, latest)
-    records = await _closure(work.conn, set(why))
+    records = await closure(work.conn, set(why))
     if records:
         await _merge_component(work, records, why)
+
+
+async def latest_events(conn: Connection, records: Sequence[str]) -> list[Latest]:
+    """The latest events of these records; Corrupt where one is not what its node signed."""
+    found = await store.latest(conn, records)
+    for one in found:
+        # Of an erased one nothing is left to read.
+        if one.raw and merkle.leaf(one.raw) != one.leaf:
+            raise Corrupt(
+                "Event {cursor} of node {node} is damaged in this database. Run: {command}",
+                {"cursor": f"{one.epoch}.{one.seq}", "node": one.node, "command": REPAIR},
+            )
+    return found
 
 
 def _reference(latest: Mapping[str, Latest], record: str) -> set[str]:
@@ -270,7 +284,7 @@ async def _note_successors(work: Work, changed: Sequence[str], latest: Mapping[s
     await store.set_successors(work.conn, changed, pairs)
 
 
-async def _closure(conn: Connection, records: set[str]) -> set[str]:
+async def closure(conn: Connection, records: set[str]) -> set[str]:
     """All that could be touched: what claims of all owners, successors and present places tie together.
 
     A claim that joins nothing shows in its own two places only, which are noted where it is read.
@@ -285,7 +299,10 @@ async def _closure(conn: Connection, records: set[str]) -> set[str]:
 def _unread(latest: Latest) -> str | None:
     """Why an event is left unread: every sync has to leave the same ones."""
     return (
-        foreign.flaw(latest.raw) or strict.ambiguity(latest.raw) or foreign.overlong(latest.raw, latest.type)
+        latest.opaque
+        or foreign.flaw(latest.raw)
+        or strict.ambiguity(latest.raw)
+        or foreign.overlong(latest.raw, latest.type)
     )
 
 
@@ -320,15 +337,19 @@ def _milliseconds(node: Node) -> int:
     return int(datetime.fromisoformat(since).timestamp() * 1000) if since else 0
 
 
+async def read(conn: Connection, nodes: Mapping[str, Node], ids: Sequence[str]) -> dict[str, Record | str]:
+    """Those of these records that are places, or why they cannot be read; all are of these nodes."""
+    events = [x for x in await latest_events(conn, ids) if _is_place(x)]
+    created = {node: _milliseconds(found) for node, found in nodes.items() if found.created}
+    return {x.record: _record(x, created.get(x.node, 0)) for x in events}
+
+
 async def _records(work: Work, ids: Sequence[str]) -> list[Record]:
     """The records that count, read; what cannot be read is noted and left out."""
-    mine = [r for r in ids if _counts(work, r)]
-    events = [x for x in await store.latest(work.conn, mine) if _is_place(x)]
-    created = {node: _milliseconds(found) for node, found in work.nodes.items() if found.created}
-    read = {x.record: _record(x, created.get(x.node, 0)) for x in events}
-    unread = [(record, why) for record, why in read.items() if isinstance(why, str)]
-    await store.set_unread(work.conn, [*read, *work.hidden.intersection(ids)], unread)
-    return [found for found in read.values() if isinstance(found, Record)]
+    found = await read(work.conn, work.nodes, [r for r in ids if _counts(work, r)])
+    unread = [(record, why) for record, why in found.items() if isinstance(why, str)]
+    await store.set_unread(work.conn, [*found, *work.hidden.intersection(ids)], unread)
+    return [record for record in found.values() if isinstance(record, Record)]
 
 
 async def _merge_component(work: Work, touched: set[str], why: Why) -> None:

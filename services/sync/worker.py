@@ -6,17 +6,22 @@ from functools import partial
 from aiohttp import web
 from asyncpg import SerializationError
 
-from services import ledger_work, postgres, relay
+from services import ledger, ledger_work, observed_store, postgres, relay
 from services.ledger_http import LEDGER
 from services.run import Loops, calm, keep
-from services.sync import following, trust, upkeep
+from services.sync import following, trust, upkeep, witnesses
 from services.sync.context import FOLLOWING, NEWS, POOL, SETTINGS, TRUST
 from services.sync.following import Followers
 
 RELAY = web.AppKey("relay", relay.Gauges)
 MERGE = web.AppKey("merge", upkeep.Gauges)
+WITNESSED = web.AppKey("witnessed", witnesses.Gauges)
 # Under load each merge may wait a little for more, as ten changes in one transaction cost hardly more than one.
 GATHER = 0.005
+# Witnesses are asked each minute, for the first time soon; a little by chance, so that not all are at once.
+ASK_SOON, ASK_EVERY = 3.0, 60.0
+# Checkpoints of others: the latest ones, and of the older ones one for so many events.
+RECENT_CHECKPOINTS = 500
 
 
 async def follow(app: web.Application) -> None:
@@ -64,10 +69,40 @@ async def thin(app: web.Application) -> None:
     await ledger_work.thin(app[LEDGER], app[SETTINGS].feed_keeps)
 
 
+async def thin_observed(app: web.Application) -> None:
+    """Thin old checkpoints of followed nodes."""
+
+    async def run() -> None:
+        while True:
+            async with app[POOL].acquire() as conn:
+                await observed_store.thin_checkpoints(conn, every=ledger.KEEP_ONE_IN, keep=RECENT_CHECKPOINTS)
+            calm()
+            await asyncio.sleep(ASK_EVERY)
+
+    await keep("thin observed", run, postgres.WEATHER)
+
+
+async def witness(app: web.Application) -> None:
+    """Compare with witnesses what nodes signed."""
+    watch = witnesses.Watch(app[POOL], app[FOLLOWING].client, app[WITNESSED], ledger.clock)
+
+    async def run() -> None:
+        async with postgres.locked(app[POOL], "witness"):
+            await asyncio.sleep(witnesses.about(ASK_SOON))
+            while True:
+                await watch.round(app[TRUST].now.witnesses)
+                calm()
+                await asyncio.sleep(witnesses.about(ASK_EVERY))
+
+    await keep("witness", run, postgres.WEATHER)
+
+
 LOOPS: Loops = {
     "follow": follow,
     "merge": merge,
     "relay": publish,
     "prove": prove,
     "thin": thin,
+    "thin observed": thin_observed,
+    "witness": witness,
 }

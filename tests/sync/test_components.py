@@ -31,7 +31,7 @@ async def touched(url: str, claims: Sequence[Said], start: str) -> set[str]:
     async with postgres.pool(url, migrations=sync_app.SCRIPTS) as pool, pool.acquire() as conn:
         rows = [(rid(said.claimant, 900_000 + n), n, said) for n, said in enumerate(claims)]
         await store.set_claims(conn, rows)
-        return await upkeep._closure(conn, {start})
+        return await upkeep.closure(conn, {start})
 
 
 @pytest.mark.parametrize("verdict", get_args(Verdict))

@@ -1,6 +1,13 @@
 """HTTP in and out, by resource."""
 
 from services import ledger_http
-from services.sync.api import agreement, items, networks, places
+from services.sync.api import agreement, items, networks, observed, places
 
-ROUTES = (*items.ROUTES, *places.ROUTES, *networks.ROUTES, *agreement.ROUTES, *ledger_http.ROUTES)
+ROUTES = (
+    *items.ROUTES,
+    *places.ROUTES,
+    *networks.ROUTES,
+    *agreement.ROUTES,
+    *observed.ROUTES,
+    *ledger_http.ROUTES,
+)
