@@ -13,7 +13,7 @@ from services.sync.settings import Settings
 
 # What was written a moment ago may not be there yet.
 LOOKS, PAUSE = 4, 1.0
-REPAIR = "Restore the last backup of this database: what was followed since is read again."
+REPAIR = "Run: python -m services.sync repair --from URL, of a node or of another sync"
 
 
 async def trusted(at: Patient[Settings]) -> Findings:
