@@ -234,6 +234,43 @@ def hidden(i: Impostor, seq: int, by: dict[str, Any] | None, leaf: str | None = 
     i.lines[seq - 1] = {"redacted": True, "seq": seq, "leaf": shown} | ({"by": by} if by else {})
 
 
+async def test_what_an_epoch_cut_off_is_erased_as_well(federation: Federation) -> None:
+    """A version, or a whole record, that stands in no log any more can be erased where it was put aside."""
+    registry = await federation.registry()
+    kept = await registry.add(name="Premier")
+    sync = await federation.sync([registry])
+    await stands(sync, registry.node, "1.1")
+    gone = await registry.add(name=SECRET)
+    await registry.change(kept["id"], summary=f"chez {SECRET}")
+    await stands(sync, registry.node, "1.3")
+    await registry.key("epoch", "--at", "1")
+    await stands(sync, registry.node, "2.1")
+    databases = [service.settings.database_url for service in (registry, sync)]
+    assert all([await holds(url, SECRET) for url in databases])
+    for record in (gone, kept):
+        await registry.command("erase", record["id"], "--yes")
+    await nowhere(databases, SECRET)
+    await stands(sync, registry.node, "2.3")
+
+
+async def test_an_erasure_that_an_epoch_cut_off_is_said_again(federation: Federation) -> None:
+    """Though all that it named was cut off with it: who has not heard of it holds that still."""
+    registry = await federation.registry()
+    await registry.add(name="Premier")
+    sync = await federation.sync([registry])
+    await stands(sync, registry.node, "1.1")
+    gone = await registry.add(name=SECRET)
+    await stands(sync, registry.node, "1.2")
+    await sync.stop()
+    await registry.command("erase", gone["id"], "--yes")
+    await registry.key("epoch", "--at", "1")
+    await sync.start()
+    await stands(sync, registry.node, "2.2")
+    await nowhere([service.settings.database_url for service in (registry, sync)], SECRET)
+    await registry.key("epoch")
+    await stands(sync, registry.node, "3.2")
+
+
 def erase_of(i: Impostor, seq: int) -> bytes:
     """The erase event of an event's record."""
     raw = i.lines[seq - 1]["raw"]
