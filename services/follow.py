@@ -270,7 +270,7 @@ class Follower:
                 {"url": self.source.url, "node": whose.node},
             )
         async with self.context.pool.acquire() as conn, conn.transaction():
-            for version, one in enumerate(chain, start=1):
+            for version, one in enumerate(chain[len(known) :], start=len(known) + 1):
                 signatures = msgspec.json.encode(one.signatures)
                 await follow_store.add_descriptor(conn, whose.node, version, one.raw, signatures)
             await follow_store.set_identity(conn, whose)

@@ -138,6 +138,7 @@ async def erase_again(conn: Connection, head: Head, pen: Pen, rewound: Rewound) 
         head, _ = await erase(
             conn, head, unsaid.record, named(unsaid.raw), pen, author="epoch", routing="record.erase._"
         )
+        await ledger_repair_store.drop_erasure(conn, unsaid)
         await rewound(conn, [unsaid.record])
     return head
 

@@ -138,14 +138,19 @@ async def erase(conn: Connection, by: Erasure, gone: Sequence[bytes]) -> int:
 
 
 async def unsaid_erasures(conn: Connection) -> list[Erasure]:
-    """Erase events that stand in the log no more, for a new epoch to say again."""
+    """Erase events that an epoch has cut off, for the new epoch to say again."""
     rows = await conn.fetch(
         """SELECT DISTINCT ON (b.record, b.raw) b.record, b.raw, b.kid, b.sig FROM ledger_erasure b
-           WHERE EXISTS (SELECT FROM ledger_event e WHERE e.erasure = b.id)
+           WHERE EXISTS (SELECT FROM ledger_dropped d WHERE d.record = b.record AND d.raw = b.raw)
              AND NOT EXISTS (SELECT FROM ledger_event e WHERE e.record = b.record AND e.raw = b.raw)
            ORDER BY b.record, b.raw"""
     )
     return convert(rows, list[Erasure])
+
+
+async def drop_erasure(conn: Connection, said: Erasure) -> None:
+    """Let go of an erase event that was said again, and by which nothing is hidden any more."""
+    await conn.execute("DELETE FROM ledger_erasure WHERE record = $1 AND raw = $2", said.record, said.raw)
 
 
 async def erasures(conn: Connection) -> list[Erasure]:

@@ -17,6 +17,7 @@ from services.registry.keys import configured
 from services.registry.settings import Settings
 
 ROUTING = "record.erase._"
+LAST_VERSION = 2**53
 
 
 @click.command("erase")
@@ -49,10 +50,11 @@ async def erase(conn: Connection, pen: Pen, record: str, versions: str | None) -
     """Erase within a transaction, which locks the head."""
     head = await ledger.locked(conn)
     last = await ledger_store.last(conn, record)
-    if last is None:
-        raise NotFound("This network has no record {record}.", {"record": record})
-    first, until = _range(versions, last) if versions else (1, last.version)
+    # What an epoch has cut off may have had more versions than the record has now, or be all that there was of it.
+    first, until = _range(versions, last) if versions else (1, LAST_VERSION)
     leaves = await ledger_repair_store.erasable(conn, record, first=first, last=until)
+    if last is None and not leaves:
+        raise NotFound("This network has no record {record}.", {"record": record})
     if not leaves:
         raise NotFound("Nothing of {record} is left to erase.", {"record": record})
     _, entries = await ledger_epochs.erase(
@@ -64,12 +66,12 @@ async def erase(conn: Connection, pen: Pen, record: str, versions: str | None) -
     return len(leaves)
 
 
-def _range(text: str, last: Written) -> tuple[int, int]:
+def _range(text: str, last: Written | None) -> tuple[int, int]:
     found = re.fullmatch(r"([1-9][0-9]{0,14})(?:-([1-9][0-9]{0,14}))?", text)
     if found is None:
         raise Invalid("Versions are given as A-B, for instance 1-3.")
     first, until = int(found[1]), int(found[2] or found[1])
-    if last.type != event.RECORD_ERASE and until >= last.version:
+    if last is not None and last.type != event.RECORD_ERASE and until >= last.version:
         raise Invalid(
             "Version {version} is what the record says now: change it first, or erase the record without --versions.",
             {"version": last.version},

@@ -204,10 +204,10 @@ async def erase_events(conn: Connection, node: str, after: int, until: int) -> l
     return [row["raw"] for row in rows]
 
 
-async def tell(conn: Connection, shown: Sequence[tuple[bytes, int]]) -> None:
-    """Which leaves of the networks events of our own log show."""
+async def tell(conn: Connection, shown: Sequence[tuple[bytes, int, str]]) -> None:
+    """Which leaves of the networks events of our own log show, and of which node each is."""
     if shown:
-        await conn.copy_records_to_table("told", records=shown, columns=("leaf", "seq"))
+        await conn.copy_records_to_table("told", records=shown, columns=("leaf", "seq", "node"))
 
 
 async def told_of(conn: Connection, leaves: Sequence[bytes]) -> list[tuple[str, bytes]]:
@@ -218,6 +218,19 @@ async def told_of(conn: Connection, leaves: Sequence[bytes]) -> list[tuple[str, 
         """SELECT DISTINCT e.record, e.leaf FROM told t JOIN ledger_event e USING (seq)
            WHERE t.leaf = ANY($1::bytea[]) AND e.erasure IS NULL ORDER BY e.record, e.leaf""",
         list(leaves),
+    )
+    return [(row["record"], row["leaf"]) for row in rows]
+
+
+async def told_unheld(conn: Connection, node: str) -> list[tuple[str, bytes]]:
+    """Events of our own log that show leaves of a node that are not held any more, as by `told_of`."""
+    rows = await conn.fetch(
+        """SELECT DISTINCT e.record, e.leaf FROM told t JOIN ledger_event e USING (seq)
+           WHERE t.node = $1 AND e.erasure IS NULL
+             AND t.leaf NOT IN (SELECT leaf FROM follow_event WHERE node = $1)
+             AND t.leaf NOT IN (SELECT leaf FROM follow_dropped WHERE node = $1)
+           ORDER BY e.record, e.leaf""",
+        node,
     )
     return [(row["record"], row["leaf"]) for row in rows]
 

@@ -42,6 +42,8 @@ from services.sync.store import Latest
 
 CHUNK = 500
 REPAIR = "python -m services.sync repair --from URL"
+# Leaves of events of the networks, each with its node.
+Leaves = tuple[tuple[bytes, str], ...]
 # Two processes, or the checkpoint of a second, met at the head: the next try finds it free.
 WEATHER = (*postgres.WEATHER, SerializationError)
 
@@ -140,8 +142,8 @@ async def _to_merge(
     gone = sorted(left | (before.keys() - usable.keys()))
     changed = [*await _all_of(work.conn, gone), *await _changed(work.conn, usable, heads)]
     for head in heads:
-        after = usable[head.node].size if head.node in usable else 0
-        await _note_erased(work, await store.erase_events(work.conn, head.node, after, head.size))
+        if head != usable.get(head.node):
+            await _note_erased(work, head, usable.get(head.node))
     turned = sorted(work.hidden ^ await store.merged_hidden(work.conn))
     return list(dict.fromkeys([*changed, *turned, *map(_view_of, work.erasing)]))
 
@@ -151,10 +153,17 @@ def _view_of(record: str) -> str:
     return record.partition(":")[2]
 
 
-async def _note_erased(work: Work, raws: Sequence[bytes]) -> None:
-    """Which of our own events show what these erase events take away."""
+async def _note_erased(work: Work, head: Head, before: Head | None) -> None:
+    """Which of our own events show what erase events since the last head take away.
+
+    Of a log that was begun anew these may have been missed: what is no longer held of it, is not shown either.
+    """
+    raws = await store.erase_events(work.conn, head.node, before.size if before else 0, head.size)
     leaves = [leaf for raw in raws for leaf in proofs.erased_leaves(foreign.decoded(raw, Event))]
-    for record, leaf in await store.told_of(work.conn, leaves):
+    told = await store.told_of(work.conn, leaves)
+    if before is None:
+        told = sorted({*told, *await store.told_unheld(work.conn, head.node)})
+    for record, leaf in told:
         work.erasing.setdefault(record, []).append(leaf)
 
 
@@ -172,12 +181,11 @@ def _erasures(work: Work, record: str) -> list[Draft]:
     ]
 
 
-async def _append(work: Work, drafts: Sequence[Draft], shown: Sequence[Sequence[bytes]]) -> None:
+async def _append(work: Work, drafts: Sequence[Draft], shown: Sequence[Leaves]) -> None:
     """Write into our own log, and keep which leaves of the networks each event shows."""
     work.head, entries = await ledger.append(work.conn, work.head, drafts, work.pen)
-    await store.tell(
-        work.conn, [(leaf, e.seq) for e, leaves in zip(entries, shown, strict=True) for leaf in leaves]
-    )
+    told = zip(entries, shown, strict=True)
+    await store.tell(work.conn, [(leaf, e.seq, node) for e, leaves in told for leaf, node in leaves])
     await ledger_epochs.redact(work.conn, entries)
 
 
@@ -366,7 +374,7 @@ async def _merge_component(work: Work, touched: set[str], why: Why) -> None:
     gone = [v for id, v in old.items() if id not in new]
     members = {alias: v.id for v in new.values() for alias in v.aliases}
     read = {record.id: record for record in records}
-    drafts: list[tuple[Draft, tuple[bytes, ...]]] = [
+    drafts: list[tuple[Draft, Leaves]] = [
         (d, ()) for v in sorted(erased) for d in _erasures(work, f"{node}:{v}")
     ]
     drafts += [_put(node, now, None if now.view.id in erased else old.get(now.view.id), why) for now in puts]
@@ -384,14 +392,14 @@ async def _merge_component(work: Work, touched: set[str], why: Why) -> None:
     work.voices.subtract(_voices(old.values()))
 
 
-def _put(node: str, now: Shown, before: View | None, why: Why) -> tuple[Draft, tuple[bytes, ...]]:
+def _put(node: str, now: Shown, before: View | None, why: Why) -> tuple[Draft, Leaves]:
     """The event of a place, and the leaves of the networks that it shows."""
     leaves = {*_leaves(now.view), *(_leaves(before) if before else ())}
     return changes.put(node, now, before, why), tuple(sorted(leaves))
 
 
-def _leaves(view: View) -> tuple[bytes, ...]:
-    return tuple(bytes.fromhex(voice.leaf) for voice in view.records)
+def _leaves(view: View) -> Leaves:
+    return tuple((bytes.fromhex(voice.leaf), voice.network) for voice in view.records)
 
 
 def _reason(work: Work, id: str, members: Mapping[str, str], read: Mapping[str, Record]) -> RemoveReason:

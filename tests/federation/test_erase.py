@@ -10,13 +10,13 @@ import msgspec
 import pytest
 
 from schemas.event import RECORD_ERASE
-from services import identity, merkle, proofs, signing
+from services import identity, ledger_epochs, merkle, proofs, signing
 from services.errors import Untrue
 from services.notify import app as notify_app
 from services.notify.settings import Settings as NotifySettings
 from tests.conftest import Federation
 from tests.federation.impostor import Impostor
-from tests.federation.test_epochs import agree, stands
+from tests.federation.test_epochs import agree, database, stands
 from tests.federation.test_hostile import all_stand, federated, served
 from tests.nodes import Registry, Running, Sync, eventually
 from tests.registry.test_keys import known
@@ -232,6 +232,67 @@ def hidden(i: Impostor, seq: int, by: dict[str, Any] | None, leaf: str | None = 
     line = i.lines[seq - 1]
     shown = leaf or merkle.leaf(line["raw"].encode()).hex()
     i.lines[seq - 1] = {"redacted": True, "seq": seq, "leaf": shown} | ({"by": by} if by else {})
+
+
+async def test_what_an_epoch_cut_off_is_erased_as_well(federation: Federation) -> None:
+    """A version, or a whole record, that stands in no log any more can be erased where it was put aside."""
+    registry = await federation.registry()
+    kept = await registry.add(name="Premier")
+    sync = await federation.sync([registry])
+    await stands(sync, registry.node, "1.1")
+    gone = await registry.add(name=SECRET)
+    await registry.change(kept["id"], summary=f"chez {SECRET}")
+    await stands(sync, registry.node, "1.3")
+    await registry.key("epoch", "--at", "1")
+    await stands(sync, registry.node, "2.1")
+    databases = [service.settings.database_url for service in (registry, sync)]
+    assert all([await holds(url, SECRET) for url in databases])
+    for record in (gone, kept):
+        await registry.command("erase", record["id"], "--yes")
+    await nowhere(databases, SECRET)
+    await stands(sync, registry.node, "2.3")
+
+
+async def test_an_erasure_that_an_epoch_cut_off_is_said_again(federation: Federation) -> None:
+    """Though all that it named was cut off with it: who has not heard of it holds that still."""
+    registry = await federation.registry()
+    await registry.add(name="Premier")
+    sync = await federation.sync([registry])
+    await stands(sync, registry.node, "1.1")
+    gone = await registry.add(name=SECRET)
+    await stands(sync, registry.node, "1.2")
+    await sync.stop()
+    await registry.command("erase", gone["id"], "--yes")
+    await registry.key("epoch", "--at", "1")
+    await sync.start()
+    await stands(sync, registry.node, "2.2")
+    await nowhere([service.settings.database_url for service in (registry, sync)], SECRET)
+    await registry.key("epoch")
+    await stands(sync, registry.node, "3.2")
+
+
+async def test_who_was_away_for_too_long_forgets_all_the_same(federation: Federation) -> None:
+    """Where erase events may have been missed, a sync shows nothing that it does not hold from then on."""
+    registry = await federation.registry()
+    place = await registry.add(name=SECRET)
+    sync = await federation.sync([registry])
+    await stands(sync, registry.node, "1.1")
+    await registry.add(name=f"Atelier {SECRET}")
+    await stands(sync, registry.node, "1.2")
+    await registry.key("epoch", "--at", "1")
+    await stands(sync, registry.node, "2.1")
+    await sync.stop()
+    await registry.change(place["id"], name="Lieu rebaptisé")
+    await registry.command("erase", place["id"], "--versions", "1-1", "--yes")
+    for _ in range(3):
+        await registry.add()
+    async with database(registry) as conn, conn.transaction():
+        assert await ledger_epochs.let_go(conn, 1)
+    await sync.start()
+    await stands(sync, registry.node, "2.7")
+    await nowhere([sync.settings.database_url], SECRET)
+    fresh = await federation.sync([registry])
+    await agree(sync, fresh)
 
 
 def erase_of(i: Impostor, seq: int) -> bytes:
