@@ -87,3 +87,54 @@ async def test_nobody_notices_a_node_that_moves(federation: Federation, tmp_path
     await stands(sync, registry.node, "1.2")
     assert (await feed(twin))[:1] == before
     assert (await sync.networks())[registry.node]["trouble"] is None
+
+
+async def test_a_sync_gives_back_what_was_lost(federation: Federation, tmp_path: Path) -> None:
+    """A registry restored beside a sync that follows it loses nothing, and nobody rewinds."""
+    registry = await federation.registry()
+    sync = await federation.sync([registry])
+    await stands(sync, registry.node, "1.0")
+    place = await registry.add(name="Avant", summary="avant")
+    file = await backed_up(registry, tmp_path / "node.gz")
+    await registry.change(place["id"], summary="après")
+    gone = await registry.add(name="Effacé")
+    await registry.command("erase", gone["id"], "--yes")
+    await registry.add(name="Dernier")
+    await stands(sync, registry.node, "1.5")
+    before = await feed(registry)
+    await registry.stop()
+    settings = await elsewhere(federation, registry, witnesses=(sync.url,))
+    done = await run(settings, "restore", str(file))
+    assert "same epoch" in said(done)
+    twin = again(federation, registry, settings)
+    await twin.start()
+    assert await feed(twin) == before
+    await twin.add(name="Après")
+    await stands(sync, registry.node, "1.6")
+    assert (await sync.networks())[registry.node]["trouble"] is None
+
+
+async def test_a_sync_tells_of_a_key_and_an_epoch(federation: Federation, tmp_path: Path) -> None:
+    """What the root key said after the backup comes back with the events, so that no descriptor is said twice."""
+    registry = await federation.registry()
+    sync = await federation.sync([registry])
+    # It must have begun before what is lost: nobody gives back what she never read.
+    await stands(sync, registry.node, "1.0")
+    for _ in range(3):
+        await registry.add()
+    await stands(sync, registry.node, "1.3")
+    file = await backed_up(registry, tmp_path / "node.gz")
+    await registry.key("rotate")
+    await registry.key("epoch", "--at", "2")
+    await registry.add(name="Seconde époque")
+    await stands(sync, registry.node, "2.3")
+    before, chain = await feed(registry), await registry.get("/descriptors")
+    await registry.stop()
+    settings = await elsewhere(federation, registry, witnesses=(sync.url,))
+    done = await run(settings, "restore", str(file))
+    assert "same epoch" in said(done)
+    twin = again(federation, registry, settings)
+    await twin.start()
+    assert (await feed(twin), await twin.get("/descriptors")) == (before, chain)
+    await twin.add()
+    await stands(sync, registry.node, "2.4")
