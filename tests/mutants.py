@@ -385,7 +385,7 @@ MUTANTS = (
         "services/audit.py",
         "return whole if whole is not None and whole.leaf == found.kept.leaf else None",
         "return whole",
-        "tests/sync/test_repair.py::test_a_holder_that_lies_changes_nothing",
+        "tests/sync/test_repair.py::test_another_event_of_the_same_number_mends_nothing",
     ),
     Mutant(
         "signed root of a stored log",

@@ -196,6 +196,8 @@ async def test_a_witness_that_lags_or_lies_changes_nothing(federation: Federatio
         await eventually(adopted)
         assert (await sync.networks())[node.node]["state"] == "live"
         assert await evidence(sync, node.node) == []
+        # What nobody signed is looked into no further.
+        assert not [path for path in liar.asked if path.startswith(f"/observed/{node.node}")]
         node.say()
         await all_stand(sync, {"juste": node}, {"juste": ("live", "1.4")})
 

@@ -169,6 +169,18 @@ async def test_a_reopened_log_is_served_in_its_present_chain(federation: Federat
     events, here, _ = proofs.proven(proofs.page(await sync.get(f"{path}?after=0.0")), Position(), whose)
     assert [e.cursor for e in events] == ["1.1", "1.2", "2.3"]
     assert here.tree == merkle.extended(Range(), [e.leaf for e in events])
+    # Where the old log had a checkpoint and the present one has none, nothing of the old one closes a page.
+    rows = "".join(f'{{"name":"Lieu {n}","status":"open","postcode":"35000"}}\n' for n in range(5))
+    await registry.list_in(rows.encode(), media="application/x-ndjson", format="jsonl")
+
+    async def read() -> bool:
+        return bool((await sync.networks())[registry.node]["cursor"] == "2.8")
+
+    await eventually(read)
+    events, here, close = proofs.proven(
+        proofs.page(await sync.get(f"{path}?after=2.3&limit=2")), here, await met(sync, registry.node)
+    )
+    assert (close.epoch, [e.cursor for e in events]) == (2, ["2.4", "2.5"])
 
 
 async def test_old_checkpoints_are_thinned(federation: Federation) -> None:

@@ -1,5 +1,6 @@
 """A bit that flips in the database is found, told, and put right from another holder; never is a lie written."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -141,7 +142,7 @@ async def test_a_holder_that_lies_changes_nothing(federation: Federation) -> Non
         other = await value(sync, "SELECT convert_from(raw, 'UTF8') FROM follow_event WHERE seq = 4")
         kid, sig = await value(sync, "SELECT (kid, sig) FROM follow_event WHERE seq = 4")
         for line in (
-            liar.signed(liar.event(), "application/vnd.maillage.event+json"),
+            liar.signed(liar.event(), signing.EVENT),
             {"raw": other, "kid": kid, "sig": signing.text(sig)},
         ):
             liar.says("/feed", ndjson([line, {"checkpoint": liar.checkpoint()}]))
@@ -154,6 +155,23 @@ async def test_a_holder_that_lies_changes_nothing(federation: Federation) -> Non
         )
 
 
+async def test_another_event_of_the_same_number_mends_nothing(federation: Federation) -> None:
+    """A node that signed two events of one number gives back the one that was read, or none."""
+    async with Impostor("double").serving() as node:
+        sync = await federation.sync([node])  # type: ignore[list-item]
+        await all_stand(sync, {"double": node}, {"double": ("live", "1.0")})
+        for _ in range(3):
+            node.say()
+        await all_stand(sync, {"double": node}, {"double": ("live", "1.3")})
+        await sync.stop()
+        await run(sync, FLIPS["bytes"][0])
+        first = node.lines[2]
+        node.lines[2] = node.signed(first["raw"].replace("Lieu", "Mieu").encode(), signing.EVENT)
+        assert words(await repaired(sync, node.url)) == ["Event 1.3: its bytes are damaged."]
+        node.lines[2] = first
+        assert words(await repaired(sync, node.url)) == ["Event 1.3: its bytes are damaged. Mended."]
+
+
 async def test_a_log_that_was_exchanged_is_found_by_its_roots(federation: Federation) -> None:
     """An event that is whole in itself and another than the one in the signed log is found by the checkpoints."""
     async with Impostor("double").serving() as node:
@@ -164,7 +182,7 @@ async def test_a_log_that_was_exchanged_is_found_by_its_roots(federation: Federa
         await all_stand(sync, {"double": node}, {"double": ("live", "1.3")})
         await sync.stop()
         raw = node.lines[1]["raw"].replace("Lieu", "Mieu").encode()
-        line = node.signed(raw, "application/vnd.maillage.event+json")
+        line = node.signed(raw, signing.EVENT)
         await run(
             sync,
             "UPDATE follow_event SET raw = $1, sig = $2, leaf = $3 WHERE seq = 2",
@@ -188,7 +206,8 @@ async def test_a_corrupt_event_ends_the_process(federation: Federation) -> None:
         running, sync.running = sync.running, None
         assert running is not None
         with pytest.raises(BaseExceptionGroup) as ended:
-            await running._task
+            async with asyncio.timeout(30):
+                await running._task
         (corrupt,) = leaves(ended.value)
         assert isinstance(corrupt, Corrupt)
         said = corrupt.detail.format(**corrupt.arguments)
