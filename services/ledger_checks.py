@@ -46,7 +46,7 @@ LARGEST_KEY_FILE = 4096
 RELAYED_WITHIN = timedelta(minutes=1)
 SILENT_AFTER = 3
 RESTORE = "Restore the last backup into an empty database; do not write until then."
-AUDIT = "Run: python -m services.{service} repair"
+AUDIT = "Run: python -m services.{service} repair --from URL, with the URL of a sync that follows this node"
 
 
 async def known(at: Patient[Any]) -> Findings:

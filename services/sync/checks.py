@@ -158,7 +158,7 @@ async def evidence(at: Patient[Settings]) -> Findings:
         yield attention(
             "Proofs that {alias} signed two things: {count}.",
             args,
-            todo="Run: python -m services.sync verify",
+            todo="Save /evidence to a file, look at it, and show it to the node: python -m services.sync verify FILE",
         )
     if not found:
         yield well("No node is known to have signed two things.")

@@ -266,9 +266,7 @@ async def test_evidence_is_not_forgotten(sync: Sync) -> None:
     )
     seen = await visit(main, settled(sync))
     assert seen.troubles == {"evidence": "attention"}
-    assert "Proofs that reseau-0 signed two things: 1. → Run: python -m services.sync verify" in seen.told(
-        "evidence"
-    )
+    assert "Proofs that reseau-0 signed two things: 1. → Save /evidence to a file" in seen.told("evidence")
 
 
 async def test_a_sync_that_has_never_started(federation: Federation, registry: Registry) -> None:
