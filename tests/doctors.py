@@ -73,11 +73,13 @@ async def run(main: click.Group, env: dict[str, str | None], *words: str, comman
 async def visit(main: click.Group, settings: Any, *words: str, **other: str) -> Visit:
     """What the doctor of a service says."""
     service = (main.name or "").rpartition(".")[2]
-    return Visit(await run(main, environ(service, settings, **other), "--json", *words))
+    # A busy machine is not what is looked for.
+    patience = ("--within", "60")
+    return Visit(await run(main, environ(service, settings, **other), "--json", *patience, *words))
 
 
 async def findings(
-    main: click.Group, settings: Any, *made: Check, within: float = 10, **options: Any
+    main: click.Group, settings: Any, *made: Check, within: float = 60, **options: Any
 ) -> dict[str, list[Finding]]:
     """What these checks find, without the command around them."""
     found: dict[str, list[Finding]] = {}
