@@ -165,7 +165,9 @@ async def _answering(url: str, wait: float) -> None:
         await insist(answer, wait)
     except (*REFUSALS, ValueError) as error:
         message = "The database cannot be used: {reason}. Check its URL."
-        raise Misconfigured(message, {"reason": str(error)}) from None
+        # A URL that cannot be taken apart is quoted by whoever tries, with what may be its password.
+        reason = "it is no address of a database" if isinstance(error, ValueError) else str(error)
+        raise Misconfigured(message, {"reason": reason}) from None
 
 
 async def insist(action: Callable[[], Awaitable[T]], wait: float) -> T:

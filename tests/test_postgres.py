@@ -89,6 +89,17 @@ async def test_a_broken_migration_leaves_nothing_behind(database_url: str) -> No
         assert await conn.fetchval("SELECT count(*) FROM place") == 0
 
 
+async def test_a_url_that_cannot_be_read_is_not_repeated() -> None:
+    """A password with a slash makes a URL unreadable: the operator is told so, without a piece of it."""
+    with pytest.raises(Misconfigured) as refused:
+        async with postgres.pool("postgresql://a:geheim/nis@h:x/db", migrations=[]):
+            pass
+    told = refused.value.detail.format(**refused.value.arguments)
+    assert "Check its URL" in told
+    assert "geheim" not in told
+    assert "nis" not in told
+
+
 async def test_a_wrong_password_is_said_at_once(database_url: str) -> None:
     """An operator who mistyped the password is told so, without waiting, and without seeing it again."""
     wrong = database_url.replace("@127.0.0.1", "wrong@127.0.0.1")
