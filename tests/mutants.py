@@ -22,6 +22,10 @@ class Mutant:
     test: str
 
 
+HISTORIES = "tests/federation/test_histories.py::test_two_syncs_agree_after_any_history"
+ON_SHELVES = (
+    "tests/federation/test_histories.py::test_two_followers_hold_what_the_nodes_say_after_any_history"
+)
 HOSTILE = "tests/federation/test_hostile.py::test_a_broken_node_stops_alone_where_it_stood"
 MUTANTS = (
     Mutant(
@@ -148,6 +152,83 @@ MUTANTS = (
         "faults.extend(fault for fault in _written(place) if fault.where not in known)",
         "known.clear()",
         "tests/registry/test_writer.py::test_what_tidying_makes_too_long_is_refused",
+    ),
+    Mutant(
+        "epochs",
+        "services/identity.py",
+        "return min(map(base_of, self.newer(epoch)), default=None)",
+        "return max(map(base_of, self.newer(epoch)), default=None)",
+        ON_SHELVES,
+    ),
+    Mutant(
+        "message of an old epoch",
+        "services/follow.py",
+        "if any(m.epoch != self.here.epoch for m in messages):",
+        "if False:",
+        ON_SHELVES,
+    ),
+    Mutant(
+        "gap in any history",
+        "services/follow.py",
+        "if [m.seq for m in new] != list(range(size + 1, size + 1 + len(new))):",
+        "if False:",
+        ON_SHELVES,
+    ),
+    Mutant(
+        "versions across erased ones",
+        "services/follow.py",
+        "jump = blind or record in erased or await follow_store.has_erased(conn, node, record)",
+        "jump = blind or record in erased",
+        ON_SHELVES,
+    ),
+    Mutant(
+        "applied twice",
+        "services/follow_store.py",
+        "WHERE node = $1 AND epoch = $2 AND size = $3 AND state <> 'forked'",
+        "WHERE node = $1 AND epoch >= $2 AND size >= $3 AND state <> 'forked'",
+        HISTORIES,
+    ),
+    Mutant(
+        "erased in dropped tails",
+        "services/follow_store.py",
+        "UPDATE follow_dropped SET raw = '', sig = '' WHERE",
+        "UPDATE follow_dropped SET sig = '' WHERE",
+        HISTORIES,
+    ),
+    Mutant(
+        "records of a rewound log",
+        "services/sync/upkeep.py",
+        "return {n.node for n in followed if n.rewinds != merged.get(n.node, n.rewinds)}",
+        "return set()",
+        HISTORIES,
+    ),
+    Mutant(
+        "erased in what was before",
+        "services/sync/upkeep.py",
+        "leaves = {*_leaves(now.view), *(_leaves(before) if before else ())}",
+        "leaves = {*_leaves(now.view)}",
+        HISTORIES,
+    ),
+    Mutant(
+        "erasures that were missed",
+        "services/sync/upkeep.py",
+        "    if before is None:\n        told = ",
+        "    if False:\n        told = ",
+        HISTORIES,
+    ),
+    Mutant(
+        "one moment",
+        "services/sync/upkeep.py",
+        'conn.transaction(isolation="repeatable_read"):',
+        "conn.transaction():",
+        HISTORIES,
+    ),
+    Mutant(
+        "an erasure said again",
+        "services/ledger_epochs.py",
+        "for unsaid in await ledger_repair_store.unsaid_erasures(conn):",
+        "for unsaid in ():",
+        "tests/federation/test_erase.py::test_an_erasure_that_an_epoch_cut_off_is_said_again",
     ),
     Mutant(
         "moment of a backup",
