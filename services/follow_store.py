@@ -272,10 +272,11 @@ async def leaves(conn: Connection, node: str, *, after: int, until: int) -> list
 async def start_over(conn: Connection, node: str) -> None:
     """Forget what was held of a node's log: it is begun anew from its snapshot.
 
-    What was dropped goes as well: of erase events before the snapshot nobody would tell.
+    What was dropped, and evidence of events, goes as well: of erase events before the snapshot nobody would tell.
     """
     await conn.execute("DELETE FROM follow_event WHERE node = $1", node)
     await conn.execute("DELETE FROM follow_dropped WHERE node = $1", node)
+    await conn.execute("DELETE FROM follow_evidence WHERE node = $1 AND kind = 'event'", node)
     await conn.execute("DELETE FROM follow_record WHERE node = $1", node)
     await conn.execute(
         """UPDATE follow_node SET state = 'new', epoch = 0, size = 0, peaks = '{}', n = 0, highest = NULL,

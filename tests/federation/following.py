@@ -221,6 +221,13 @@ class Listener:
         """Follow, knowing what the database knows."""
         self.followers = {node: self.follower(node) for node in self.wire.nodes}
 
+    async def listens(self) -> None:
+        """Note whom to follow, and how."""
+        async with self.pool.acquire() as conn:
+            for one in self.followers.values():
+                # By the module that followers use, whichever that is.
+                await follow.follow_store.follow(conn, one.source)
+
     def follower(self, node: str) -> Stepped:
         """A follower that knows nothing yet."""
         context = Context(
@@ -248,9 +255,7 @@ class Listener:
         """Listen otherwise to a node from now on, and start anew."""
         self.modes[node] = mode
         self.start()
-        async with self.pool.acquire() as conn:
-            # By the module that followers use, whichever that is.
-            await follow.follow_store.follow(conn, self.followers[node].source)
+        await self.listens()
 
 
 class Sync(Listener):
@@ -361,7 +366,7 @@ class Light(Listener):
     def _latest(self, node: str) -> list[Latest]:
         t = self.shelf.tables
         return [
-            Latest(record, node, e.epoch, e.seq, e.event.type, t.events[node][e.seq].raw, e.leaf)
+            Latest(record, node, e.epoch, e.seq, e.event.type, t.events[node][e.seq].raw, e.leaf, e.opaque)
             for record, e in t.latest.get(node, {}).items()
             if e.event is not None
         ]
@@ -370,4 +375,5 @@ class Light(Listener):
         """All words of networks that are held anywhere."""
         t = self.shelf.tables
         raws = [e.raw for some in t.events.values() for e in some.values()]
-        return truth.words_in([*raws, *(e.raw for some in t.dropped.values() for e in some)])
+        raws += [e.raw for some in t.dropped.values() for e in some]
+        return truth.words_in([*raws, *((e.a + e.b).encode() for some in t.evidence.values() for e in some)])

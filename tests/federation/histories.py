@@ -65,10 +65,12 @@ def nothing_said() -> list[Network]:
     return [Network(f"n{number}", chance.choice(CREATED), chance) for number in range(NODES)]
 
 
-def light(seen: Counter[str]) -> World:
+async def light(seen: Counter[str]) -> World:
     """A world without databases: two syncs on shelves."""
     w = World(nothing_said(), [], seen, deep=25)
     w.syncs = [Light(Wire(w.nodes, seen), w.known) for _ in range(2)]
+    for sync in w.syncs:
+        await sync.listens()
     return w
 
 
@@ -81,6 +83,7 @@ async def world(urls: Sequence[str], folder: Path, seen: Counter[str]) -> AsyncI
             pen = Pen(Keyring(folder / f"keys-{number}"), lambda: NOON, Random(number).randbytes)
             await founded(pool, pen)
             w.syncs.append(Sync(pool, pen, Wire(w.nodes, seen), w.known))
+            await w.syncs[-1].listens()
         yield w
 
 

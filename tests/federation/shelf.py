@@ -1,7 +1,7 @@
-"""`follow_store` without a database: the same functions over dicts, whose transactions roll back.
+"""`follow_store` without a database, and what followers need of `observed_store`: the same functions over dicts.
 
-For the thousands of histories that a database has no time for. That these functions do what the statements do is
-shown by the same histories on PostgreSQL; whatever differs between the two is a mistake here.
+For the thousands of histories that a database has no time for. Transactions roll back. That these functions do what the
+statements do is shown by the same histories on PostgreSQL; whatever differs between the two is a mistake here.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from services import follow_store
-from services.follow_store import Node, Source
+from services.follow_store import Evidence, Node, Source
 from services.identity import Identity
 from services.merkle import Range
 from services.proofs import Erased, Followed, Position
@@ -31,6 +31,7 @@ class Tables:
     events: dict[str, dict[int, Followed]] = field(default_factory=dict)
     latest: dict[str, dict[str, Followed]] = field(default_factory=dict)
     dropped: dict[str, tuple[Followed, ...]] = field(default_factory=dict)
+    evidence: dict[str, tuple[Evidence, ...]] = field(default_factory=dict)
 
     def copied(self) -> Tables:
         """These tables, to go back to."""
@@ -69,7 +70,7 @@ class Shelf:
 
 
 class Store:
-    """The module `follow_store`, for followers that stand on a shelf."""
+    """Either module, for followers that stand on a shelf."""
 
     Source = Source
     LONGEST_HEARTBEAT = follow_store.LONGEST_HEARTBEAT
@@ -114,7 +115,8 @@ class _Functions:
         return list(self.t.descriptors.get(node, ()))
 
     def set_state(self, node: str, state: str, trouble: str | None = None) -> None:
-        self._update(node, state=state, trouble=trouble)
+        if self.t.nodes[node].state != "forked" or state == "forked":
+            self._update(node, state=state, trouble=trouble)
 
     def move(self, node: str, before: Position, after: Position, *, state: str, at: Any) -> bool:
         now = self.t.nodes[node]
@@ -162,6 +164,8 @@ class _Functions:
     def start_over(self, node: str) -> None:
         for table in (self.t.events, self.t.latest, self.t.dropped, self.t.highest):
             table.pop(node, None)  # type: ignore[attr-defined]
+        known = self.t.evidence.get(node, ())
+        self.t.evidence[node] = tuple(e for e in known if e.kind != "event")
         fresh = {"state": "new", "epoch": 0, "size": 0, "peaks": (), "n": 0, "trouble": None, "told": 0}
         rewinds = self.t.nodes[node].rewinds + 1
         self._update(node, start_size=0, start_peaks=(), rewinds=rewinds, **fresh)
@@ -197,13 +201,26 @@ class _Functions:
                 return seq
         return None
 
-    def evidence(self, node: str) -> list[Any]:
-        return []
+    def stored(self, node: str, seqs: Sequence[int]) -> dict[int, Followed]:
+        kept = self.t.events.get(node, {})
+        return {seq: kept[seq] for seq in seqs if seq in kept}
+
+    def add_evidence(self, node: str, kind: str, a: str, b: str, at: Any) -> None:
+        known = self.t.evidence.get(node, ())
+        if (kind, a, b) not in {(e.kind, e.a, e.b) for e in known}:
+            self.t.evidence[node] = (*known, Evidence(hash((kind, a, b)), node, kind, at, a, b))
+
+    def evidence(self, node: str) -> list[Evidence]:
+        return list(self.t.evidence.get(node, ()))
+
+    def drop_evidence(self, ids: Sequence[int]) -> None:
+        for node, known in self.t.evidence.items():
+            self.t.evidence[node] = tuple(e for e in known if e.id not in ids)
 
     def ignored(self, *_: Any, **__: Any) -> None:
         return None
 
-    count_opaque = keep_checkpoint = add_evidence = drop_evidence = ignored
+    count_opaque = keep_checkpoint = ignored
 
 
 def _record(e: Followed) -> str | None:

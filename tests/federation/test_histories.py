@@ -21,7 +21,7 @@ import pytest
 import structlog
 
 from demo.postgres import Postgres
-from services import follow, postgres, rewinding
+from services import contradictions, follow, postgres, rewinding
 from services.sync.app import SCRIPTS
 from tests.engines import CACHE
 from tests.federation import histories
@@ -122,11 +122,12 @@ async def migrated(server: Postgres) -> str:
 @pytest.fixture
 def on_shelves(monkeypatch: pytest.MonkeyPatch) -> Play:
     """Plays steps with two syncs without databases."""
-    for module in (follow, rewinding):
+    for module in (follow, rewinding, contradictions):
         monkeypatch.setattr(module, "follow_store", Store())
+    monkeypatch.setattr(contradictions, "observed_store", Store())
 
     async def play(steps: Sequence[Step], seen: Counter[str]) -> None:
-        await plays(histories.light(seen), steps)
+        await plays(await histories.light(seen), steps)
 
     return play
 
