@@ -138,10 +138,12 @@ async def erase(conn: Connection, by: Erasure, gone: Sequence[bytes]) -> int:
 
 
 async def unsaid_erasures(conn: Connection) -> list[Erasure]:
-    """Erase events that an epoch has cut off, for the new epoch to say again."""
+    """Erase events that stand in the log no more, or not yet again, for it to say again: an epoch has cut them off,
+    or a backup was older than they."""
     rows = await conn.fetch(
         """SELECT DISTINCT ON (b.record, b.raw) b.record, b.raw, b.kid, b.sig FROM ledger_erasure b
-           WHERE EXISTS (SELECT FROM ledger_dropped d WHERE d.record = b.record AND d.raw = b.raw)
+           WHERE (EXISTS (SELECT FROM ledger_event h WHERE h.erasure = b.id)
+                  OR EXISTS (SELECT FROM ledger_dropped d WHERE d.record = b.record AND d.raw = b.raw))
              AND NOT EXISTS (SELECT FROM ledger_event e WHERE e.record = b.record AND e.raw = b.raw)
            ORDER BY b.record, b.raw"""
     )
