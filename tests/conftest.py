@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import ClientSession
+from aiohttp import ClientSession, TCPConnector
 
 from demo.postgres import Postgres
 from demo.postgres import find as find_postgres
@@ -131,7 +131,9 @@ class Federation:
 @pytest.fixture
 async def federation(postgres: Postgres, tmp_path: Path) -> AsyncIterator[Federation]:
     """Registries and syncs on the run's PostgreSQL."""
-    async with ClientSession(auto_decompress=True) as client:
+    # Services close connections that are idle for ten seconds: none of those may be used again.
+    connector = TCPConnector(keepalive_timeout=4)
+    async with ClientSession(auto_decompress=True, connector=connector) as client:
         made = Federation(postgres, client, tmp_path)
         yield made
         await made.end()

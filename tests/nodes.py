@@ -138,8 +138,7 @@ class Registry(Service):
 
     async def tried(self, *words: str) -> Result:
         """What became of a command of this registry, in a thread, as it brings an event loop of its own."""
-        said = msgspec.structs.asdict(self.settings)
-        env = {PREFIX + name.upper(): _written(value) for name, value in said.items() if value is not None}
+        env = environ(self.settings)
         return await asyncio.to_thread(CliRunner().invoke, registry_commands.main, list(words), env=env)
 
     async def key(self, *words: str) -> str:
@@ -257,6 +256,12 @@ async def eventually(check: Callable[[], Awaitable[Any]], seconds: float = 20) -
             return answer
         assert monotonic() < deadline, f"not within {seconds} s: {check.__qualname__}: {answer!r}"
         await asyncio.sleep(0.02)
+
+
+def environ(settings: RegistrySettings) -> dict[str, str]:
+    """The settings of a registry as the environment that says them."""
+    said = {name: value for name, value in msgspec.to_builtins(settings).items() if value is not None}
+    return {PREFIX + name.upper(): _written(value) for name, value in said.items()}
 
 
 def _written(value: object) -> str:

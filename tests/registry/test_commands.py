@@ -21,21 +21,9 @@ from services.registry import app
 from services.registry.keys import founded
 from services.registry.settings import PREFIX, Settings
 from tests.conftest import Federation
-from tests.nodes import Registry
+from tests.nodes import Registry, environ
 
 HERE = Path(__file__).parents[2]
-
-
-def environ(settings: Settings) -> dict[str, str]:
-    """These settings as the environment that says them."""
-    given = msgspec.to_builtins(settings)
-    return {
-        PREFIX + name.upper(): msgspec.json.encode(value).decode()
-        if isinstance(value, (list, tuple))
-        else str(value)
-        for name, value in given.items()
-        if value is not None
-    }
 
 
 async def run(settings: Settings, *arguments: str) -> Result:

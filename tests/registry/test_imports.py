@@ -23,9 +23,8 @@ from uuid_utils import uuid7
 from services import ledger
 from services.registry import importing, mapping, store, worker
 from services.registry.__main__ import main
-from services.registry.settings import PREFIX
 from tests.conftest import Federation
-from tests.nodes import Registry, eventually
+from tests.nodes import Registry, environ, eventually
 
 NDJSON = "application/x-ndjson"
 HERE = Path(__file__).parents[2]
@@ -799,15 +798,9 @@ async def whole_report(registry: Registry, job: Any) -> list[Any]:
         page = now["next"]
 
 
-def environ(registry: Registry) -> dict[str, str]:
-    """The settings of a registry as the environment that says them."""
-    settings = msgspec.to_builtins(registry.settings)
-    return {PREFIX + k.upper(): str(v) for k, v in settings.items() if v is not None}
-
-
 async def command(registry: Registry, *arguments: str) -> tuple[int, str, str]:
     """Exit code, output and errors of a command, in a thread as it starts an event loop of its own."""
-    result = await asyncio.to_thread(CliRunner().invoke, main, arguments, env=environ(registry))
+    result = await asyncio.to_thread(CliRunner().invoke, main, arguments, env=environ(registry.settings))
     assert "Traceback" not in result.output
     return result.exit_code, result.stdout, result.stderr
 
@@ -820,7 +813,7 @@ async def process(registry: Registry, *arguments: str) -> tuple[int, str, str]:
         "services.registry",
         *arguments,
         cwd=HERE,
-        env={**os.environ, **environ(registry)},
+        env={**os.environ, **environ(registry.settings)},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
