@@ -357,11 +357,18 @@ MUTANTS = (
         "tests/federation/test_weather.py::test_a_connection_that_went_deaf_is_found_within_35_seconds",
     ),
     Mutant(
+        "cancelled by nobody",
+        "services/broker.py",
+        "if (task := asyncio.current_task()) is None or task.cancelling():",
+        "if True:",
+        "tests/federation/test_weather.py::test_what_the_library_says_of_a_lost_connection_is_weather",
+    ),
+    Mutant(
         "closed in the middle",
         "services/broker.py",
         "if type(error) is not Exception:",
         "if True:",
-        "tests/federation/test_weather.py::test_connections_closed_every_300_ms_cost_nothing_but_time",
+        "tests/federation/test_weather.py::test_what_the_library_says_of_a_lost_connection_is_weather",
     ),
     Mutant(
         "watermark",

@@ -131,6 +131,29 @@ async def test_connections_closed_every_300_ms_cost_nothing_but_time(
         await by_amqp(registry, sync)
 
 
+async def test_what_the_library_says_of_a_lost_connection_is_weather(vhost: Vhost) -> None:
+    """A bare Exception, or a cancellation by nobody, is a lost connection; a bug and an end stay what they are."""
+    for said in (Exception(), asyncio.CancelledError()):
+        with pytest.raises(ConnectionError):
+            async with broker.connected(vhost.url):
+                raise said
+    with pytest.raises(KeyError):
+        async with broker.connected(vhost.url):
+            raise KeyError
+    inside = asyncio.Event()
+
+    async def wait() -> None:
+        async with broker.connected(vhost.url):
+            inside.set()
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(wait())
+    await inside.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
 def at(door: Door) -> int:
     """How far the log is, by the last answer."""
     return int(door.accepted[-1].cursor.partition(".")[2]) if door.accepted else 0
