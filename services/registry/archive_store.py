@@ -13,22 +13,9 @@ from services.ledger_store import Entry, Kept
 TABLES = ("token", "answered", "imported", "import", "import_chunk", "import_line")
 
 
-class Stored(Struct, frozen=True):
+class Stored(Entry, frozen=True):
     """An event as it stands in the log; `erasure` is the number of what erased it."""
 
-    seq: int
-    epoch: int
-    record: str
-    version: int
-    type: str
-    time: datetime
-    raw: bytes
-    kid: str
-    sig: bytes
-    leaf: bytes
-    routing: str
-    also: str | None
-    author: str
     erasure: int | None
 
 
