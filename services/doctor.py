@@ -15,7 +15,7 @@ from msgspec import Struct
 from rich.console import Console
 from rich.text import Text
 
-from services import cli, doctor_store, follow, ledger, logs, postgres
+from services import cli, doctor_store, fetching, ledger, logs, postgres
 from services.errors import Args, Failure, Misconfigured
 from services.languages import Language, say
 from services.postgres import Connection, Migrations
@@ -86,7 +86,7 @@ class Patient(Generic[S]):
         """Status and body of what answers at an address; ConnectionError where nothing usable does."""
         try:
             async with self.client.get(url, allow_redirects=False) as response:
-                return response.status, await follow.whole(response, most)
+                return response.status, await fetching.whole(response, most)
         except (aiohttp.ClientError, TimeoutError, ValueError, Failure) as error:
             raise ConnectionError(self.reason(error)) from error
 

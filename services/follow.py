@@ -16,21 +16,20 @@ from typing import BinaryIO
 import aiohttp
 import msgspec
 import structlog
-from aio_pika.abc import AbstractIncomingMessage
 from asyncpg import UniqueViolationError
 from msgspec import Struct
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from schemas.event import MAX_EVENT, MAX_PAGE, RECORD_ERASE, Checkpoint, Event, Line, SignedText, SnapshotHead
-from schemas.node import Amqp, Signed
+from schemas.event import MAX_PAGE, RECORD_ERASE, Checkpoint, Event, Line, SignedText, SnapshotHead
+from schemas.node import Signed
 from services import (
     broker,
     contradictions,
     evidence,
+    fetching,
     follow_store,
     foreign,
     identity,
-    interim,
     postgres,
     proofs,
     rewinding,
@@ -42,20 +41,14 @@ from services.identity import Identity
 from services.inbox import Inbox, Message, unrepeated
 from services.postgres import Connection, Pool
 from services.proofs import Erased, Followed, Heard, Position, State
+from services.receiving import Receiver
 from services.rewinding import Rewound, nothing_rewound
 from services.run import calm, keep
 
-SHORTEST_WAIT, LONGEST_WAIT = 0.9, 25.0
+SHORTEST_WAIT = 0.9
 CONFLICT, GONE = 409, 410
-# Whoever says nothing for longer than we asked to wait has gone, though the connection may not know it.
-ANSWER = aiohttp.ClientTimeout(total=LONGEST_WAIT + 30, sock_connect=10, sock_read=LONGEST_WAIT + 5)
-STREAMED = aiohttp.ClientTimeout(total=3600, sock_connect=10, sock_read=30)
-# As many events of a registry as we ask for, each as long as it may be, with its escapes.
-MOST_PAGE = MAX_PAGE * MAX_EVENT * 3 // 2
 MOST_LINE = 1024 * 1024
-MOST_DESCRIPTORS = 16 * 1024 * 1024
 MOST_SNAPSHOT = 4 * 1024**3
-MOST_MESSAGE = 320 * 1024
 # However many nodes are followed, their events are written by so few at a time: the others may use the pool.
 # Whole snapshots take long: they have turns of their own, and hold up nobody's events.
 WRITERS, SNAPSHOTS = 4, 2
@@ -128,8 +121,7 @@ class Follower:
         self.inbox = Inbox()
         self.here = Position()
         self.whose: Identity | None = None
-        self.amqp: Amqp | None = None
-        self.identified = asyncio.Event()
+        self.receiver = Receiver(source.alias, self.inbox, context.gauges.listening)
         self.fresh_at = monotonic()
         self.highest: Heard | None = None
         self.pause = FIRST_PAUSE
@@ -147,7 +139,7 @@ class Follower:
         name = self.source.alias
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(keep(f"follow {name}", self.pull, WEATHER))
-            tasks.create_task(keep(f"listen {name}", self.listen, WEATHER))
+            tasks.create_task(keep(f"listen {name}", self.receiver.listen, WEATHER))
             tasks.create_task(keep(f"watch {name}", self.watch, WEATHER))
 
     async def pull(self) -> None:
@@ -215,7 +207,7 @@ class Follower:
     async def _wait(self) -> None:
         """Wait at the feed for what comes next; a node that does not let us wait is not asked at once again."""
         started = monotonic()
-        if not await self._turn(min(LONGEST_WAIT, float(self.heartbeat_s))):
+        if not await self._turn(min(fetching.LONGEST_WAIT, float(self.heartbeat_s))):
             await asyncio.sleep(max(0.0, SHORTEST_WAIT - (monotonic() - started)))
 
     async def _begin(self) -> bool:
@@ -258,7 +250,7 @@ class Follower:
 
     async def _identify(self) -> Identity:
         """The chain of the node's descriptors, verified and kept."""
-        body = await self._get("/descriptors", MOST_DESCRIPTORS)
+        body = await self._get("/descriptors", fetching.MOST_DESCRIPTORS)
         served = [foreign.decoded(line, Signed) for line in body.splitlines()]
         async with self.context.pool.acquire() as conn:
             known = await follow_store.descriptors(conn, self.source.node)
@@ -274,8 +266,8 @@ class Follower:
                 signatures = msgspec.json.encode(one.signatures)
                 await follow_store.add_descriptor(conn, whose.node, version, one.raw, signatures)
             await follow_store.set_identity(conn, whose)
-        self.whose, self.amqp = whose, whose.descriptor.amqp
-        self.identified.set()
+        self.whose = whose
+        self.receiver.tell(whose.descriptor.amqp)
         return whose
 
     async def _owner(self, descriptor: str) -> Identity:
@@ -441,7 +433,7 @@ class Follower:
         """Fetch a snapshot whole, then apply it: a slow node holds up nobody else's transactions."""
         await self._set_state("snapshotting")
         with tempfile.TemporaryFile() as file:
-            async with self._opened("/snapshot", STREAMED) as response:
+            async with self._opened("/snapshot", fetching.STREAMED) as response:
                 async for chunk in response.content.iter_any():
                     file.write(chunk)
                     if file.tell() > MOST_SNAPSHOT:
@@ -490,62 +482,13 @@ class Follower:
                 if known and known.state in ("new", "snapshotting", "live", "lagging"):
                     await follow_store.set_state(conn, self.source.node, "stale", known.trouble)
 
-    async def listen(self) -> None:
-        """Put what RabbitMQ brings into the inbox, while the node has a broker."""
-        amqp = await self._broker()
-        async with broker.connected(broker.stranger(amqp.url)) as connection:
-            messages = await broker.reading(connection, amqp.stream)
-            self.context.gauges.listening.labels(self.source.alias).set(1)
-            self.inbox.listening = True
-            self.inbox.ring()
-            try:
-                calm()
-                await self._receive(messages)
-            finally:
-                self.inbox.listening = False
-                self.inbox.ring()
-                self.context.gauges.listening.labels(self.source.alias).set(0)
-        raise ConnectionError("the broker ended the stream")
-
-    async def _broker(self) -> Amqp:
-        """Where the node's messages are read, once it has said so; a node without a broker never does."""
-        while self.amqp is None:
-            await self.identified.wait()
-            self.identified.clear()
-        return self.amqp
-
-    async def _receive(self, messages: AsyncIterator[AbstractIncomingMessage]) -> None:
-        waiting = 0
-        async for message in messages:
-            self._take(message)
-            waiting += 1
-            # Credit is given back in batches; the stream keeps no state of readers.
-            if waiting == broker.PREFETCH // 5:
-                await message.ack(multiple=True)
-                waiting = 0
-
-    def _take(self, message: AbstractIncomingMessage) -> None:
-        """A message as a candidate for what comes next; one that cannot be is a ring of the doorbell."""
-        try:
-            if len(message.body) > MOST_MESSAGE:
-                raise ValueError("no event is that long")
-            place = msgspec.json.decode(message.body, type=_Place)
-            seq, epoch = int(place.sequence), place.epoch
-            raw, headers = message.body.decode(), message.headers
-            text = SignedText(raw=raw, kid=str(headers["kid"]), sig=str(headers["sig"]))
-        except (*foreign.UNREADABLE, KeyError):
-            self.inbox.ring()
-            return
-        self.inbox.put(Message(epoch=epoch, seq=seq, text=text))
-
     def _opened(self, path: str, timeout: aiohttp.ClientTimeout) -> "aiohttp.client._RequestContextManager":
-        """A request that follows no redirect and fails on anything but 200."""
         url = self.source.url.rstrip("/") + path
-        return self.context.client.get(url, timeout=timeout, allow_redirects=False, raise_for_status=_accept)
+        return fetching.opened(self.context.client, url, timeout)
 
-    async def _get(self, path: str, most: int = MOST_PAGE) -> bytes:
-        async with self._opened(path, ANSWER) as response:
-            return await whole(response, most)
+    async def _get(self, path: str, most: int = fetching.MOST_PAGE) -> bytes:
+        async with self._opened(path, fetching.ANSWER) as response:
+            return await fetching.whole(response, most)
 
 
 async def forget(conn: Connection, node: str, by: Followed, event: Event) -> None:
@@ -555,28 +498,6 @@ async def forget(conn: Connection, node: str, by: Followed, event: Event) -> Non
     await follow_store.erase(conn, node, event.subject, list(leaves), erased)
     known = await follow_store.evidence(conn, node)
     await follow_store.drop_evidence(conn, [e.id for e in known if proofs.shows(e.kind, (e.a, e.b), leaves)])
-
-
-async def whole(response: aiohttp.ClientResponse, most: int) -> bytes:
-    """The body of an answer; Untrue once it is longer than so many bytes."""
-    body = bytearray()
-    async for chunk in response.content.iter_any():
-        body += chunk
-        if len(body) > most:
-            raise Untrue("The answer is larger than any page may be.")
-    return bytes(body)
-
-
-class _Place(Struct):
-    sequence: str
-    epoch: int
-
-
-async def _accept(response: aiohttp.ClientResponse) -> None:
-    if response.status != 200:
-        raise aiohttp.ClientResponseError(
-            response.request_info, response.history, status=response.status, message=response.reason or ""
-        )
 
 
 def _peek(signed: SignedText) -> str:
@@ -604,14 +525,3 @@ def _lines(file: BinaryIO) -> Iterator[bytes]:
 def _chunked(lines: Iterator[bytes]) -> Iterator[list[bytes]]:
     while chunk := list(islice(lines, MAX_PAGE)):
         yield chunk
-
-
-def client() -> aiohttp.ClientSession:
-    """The HTTP client with which logs are read."""
-    return aiohttp.ClientSession(
-        timeout=ANSWER,
-        auto_decompress=True,
-        headers={"Accept-Encoding": "gzip", "User-Agent": "maillage"},
-        response_class=interim.Response,
-        connector=aiohttp.TCPConnector(limit=0, limit_per_host=4),
-    )

@@ -5,7 +5,7 @@ from typing import Protocol
 import aiohttp
 
 from schemas.event import MAX_PAGE, Line
-from services import follow, proofs
+from services import fetching, proofs
 from services.errors import Unavailable, Untrue
 
 ANSWER = aiohttp.ClientTimeout(total=60, sock_connect=10)
@@ -38,7 +38,7 @@ class Remote:
     async def _read(self, path: str) -> bytes | None:
         try:
             async with self.client.get(self.url + path, timeout=ANSWER, allow_redirects=False) as response:
-                body = await follow.whole(response, follow.MOST_PAGE)
+                body = await fetching.whole(response, fetching.MOST_PAGE)
         except AWAY as error:
             raise Unavailable(
                 "{url} did not answer: {why}", {"url": self.url, "why": str(error) or type(error).__name__}

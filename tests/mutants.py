@@ -379,7 +379,7 @@ MUTANTS = (
     ),
     Mutant(
         "deaf feed",
-        "services/follow.py",
+        "services/fetching.py",
         "sock_read=LONGEST_WAIT + 5",
         "sock_read=LONGEST_WAIT + 20",
         "tests/federation/test_weather.py::test_a_connection_that_went_deaf_is_found_within_35_seconds",

@@ -9,7 +9,7 @@ import structlog
 from aiohttp import web
 from prometheus_client import Gauge
 
-from services import follow, follow_store, http, ledger, postgres, run
+from services import fetching, follow, follow_store, http, ledger, postgres, run
 from services.bell import Bell
 from services.notify import api, recording, worker
 from services.notify.context import FOLLOWING, POOL, SETTINGS, STREAMS
@@ -58,7 +58,7 @@ def database(settings: Settings) -> AbstractAsyncContextManager[Pool]:
 @asynccontextmanager
 async def serving(settings: Settings) -> AsyncIterator[int]:
     """Notify at work inside the `async with`, which gives its port."""
-    async with database(settings) as pool, follow.client() as client:
+    async with database(settings) as pool, fetching.client() as client:
         app = build(pool, settings, client)
         async with run.at_work(app, worker.LOOPS, settings) as port:
             yield port

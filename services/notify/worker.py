@@ -3,7 +3,7 @@
 from aiohttp import web
 
 from schemas.node import Signed
-from services import follow, follow_store, foreign, identity
+from services import fetching, follow, follow_store, foreign, identity
 from services.errors import Misconfigured, Untrue
 from services.follow import Follower
 from services.follow_store import Source
@@ -41,7 +41,7 @@ async def _who_answers(app: web.Application) -> str:
     url = app[SETTINGS].follow.rstrip("/") + "/descriptors"
     try:
         async with app[FOLLOWING].client.get(url, raise_for_status=True, allow_redirects=False) as response:
-            body = await follow.whole(response, follow.MOST_DESCRIPTORS)
+            body = await fetching.whole(response, fetching.MOST_DESCRIPTORS)
         return identity.verified([foreign.decoded(line, Signed) for line in body.splitlines()]).node
     except Untrue as error:
         # Not a node yet, or something else that answers there: an operator may still be putting things right.

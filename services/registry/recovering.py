@@ -15,7 +15,7 @@ from schemas.event import MAX_PAGE, PLACE_PUT, RECORD_ERASE, Checkpoint, Event, 
 from schemas.node import Signed
 from schemas.place import Place
 from services import (
-    follow,
+    fetching,
     identity,
     ledger,
     ledger_epochs,
@@ -80,7 +80,7 @@ async def consult(pool: Pool, pen: Pen, urls: tuple[str, ...]) -> None:
     """Ask all witnesses once, and do what follows from what they say."""
     if not urls:
         return
-    async with follow.client() as client:
+    async with fetching.client() as client:
         asking = Witnesses(pool, pen, client, urls)
         async with pool.acquire() as conn:
             chain, head = await ledger.descriptors(conn), await ledger.current(conn)
@@ -112,7 +112,7 @@ async def _get(client: aiohttp.ClientSession, url: str) -> bytes:
     try:
         async with client.get(url, timeout=ANSWER, allow_redirects=False) as response:
             if response.status == 200:
-                return await follow.whole(response, follow.MOST_PAGE)
+                return await fetching.whole(response, fetching.MOST_PAGE)
             why = str(response.status)
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         why = f"{type(error).__name__}: {error}"

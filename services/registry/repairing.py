@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import click
 import msgspec
 
-from services import follow, ledger, ledger_repair, ledger_repair_store
+from services import fetching, ledger, ledger_repair, ledger_repair_store
 from services.holders import Holder, Remote
 from services.ledger_repair_store import Standing
 from services.mending import Told, told
@@ -29,7 +29,7 @@ def command(url: str | None) -> None:
 
 
 async def _repair(s: Settings, url: str | None) -> list[Told]:
-    async with app.database(s) as pool, follow.client() as client:
+    async with app.database(s) as pool, fetching.client() as client:
         holder = Remote(client, url, await app.identity(pool)) if url else None
         return await repair(pool, holder)
 

@@ -15,6 +15,7 @@ from schemas.event import SYNC_EMITS
 from services import (
     addresses,
     broker,
+    fetching,
     follow,
     follow_store,
     http,
@@ -112,7 +113,7 @@ async def serving(settings: Settings) -> AsyncIterator[int]:
     allowed = addresses.networks(settings.private_addresses)
     async with (
         database(settings) as pool,
-        follow.client() as client,
+        fetching.client() as client,
         asking.stranger_client(allowed) as strangers,
     ):
         pen = pen_of(settings)

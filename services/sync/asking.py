@@ -9,7 +9,7 @@ import aiohttp
 from yarl import URL
 
 from schemas.node import Signed
-from services import addresses, follow, foreign, identity
+from services import addresses, fetching, foreign, identity
 from services.addresses import Network
 from services.errors import Args, Fault, Invalid, TooMany, Untrue
 from services.identity import MAX_BYTES, Identity
@@ -106,7 +106,7 @@ async def introduced(client: aiohttp.ClientSession, url: str) -> Identity:
                 raise _wrong(
                     "It answers with status {status}, not with descriptors.", {"status": response.status}
                 )
-            body = await follow.whole(response, MAX_BYTES)
+            body = await fetching.whole(response, MAX_BYTES)
     except Untrue:
         raise _wrong("Its descriptors are longer than {limit} bytes.", {"limit": MAX_BYTES}) from None
     try:

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from schemas.node import Signed
 from schemas.view import Digest
-from services import cli, follow, foreign, ledger, settings, signing
+from services import cli, fetching, foreign, ledger, settings, signing
 from services.errors import Args, Corrupt, Misconfigured, Unavailable, Untrue
 from services.postgres import Connection
 from services.sync import app, differences, merge, rebuilding
@@ -92,7 +92,7 @@ def _settings(*, required: bool) -> Settings | None:
 async def compared(s: Settings | None, here: str | None, there: str) -> Report:
     """The comparison of two syncs; our own database, where there is one, tells whose place is damaged."""
     ours = here or (s.url if s else "")
-    async with follow.client() as client:
+    async with fetching.client() as client:
         for _ in range(TRIES):
             try:
                 return await _compared(client, s, ours.rstrip("/"), there.rstrip("/"))
@@ -144,7 +144,7 @@ class Reader:
             async with self.client.get(
                 self.url + path, timeout=ANSWER, allow_redirects=False, raise_for_status=True
             ) as response:
-                return await follow.whole(response, MOST), response.headers.get("Merge-Cursor")
+                return await fetching.whole(response, MOST), response.headers.get("Merge-Cursor")
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             why = str(error) or type(error).__name__
             raise Unavailable("{url} did not answer: {why}", {"url": self.url, "why": why}) from error

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from schemas.view import View
 from services import (
     cli,
-    follow,
+    fetching,
     follow_repair,
     follow_repair_store,
     follow_store,
@@ -50,7 +50,7 @@ async def _reproject(s: Settings) -> int:
 
 
 async def _repair(s: Settings, url: str | None) -> list[Told]:
-    async with app.database(s) as pool, follow.client() as client:
+    async with app.database(s) as pool, fetching.client() as client:
         return await repaired(pool, client, url)
 
 

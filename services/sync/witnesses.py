@@ -22,7 +22,7 @@ from schemas.node import Signed
 from services import (
     contradictions,
     evidence,
-    follow,
+    fetching,
     follow_store,
     foreign,
     identity,
@@ -138,7 +138,7 @@ class Watch:
         url = witness.rstrip("/") + path
         try:
             async with self.client.get(url, timeout=ANSWER, allow_redirects=False) as response:
-                body = await follow.whole(response, MOST)
+                body = await fetching.whole(response, MOST)
         except AWAY as error:
             raise Away(f"{type(error).__name__}: {error}") from error
         if response.status != 200:

@@ -16,7 +16,7 @@ import msgspec
 import pytest
 from aiohttp import web
 
-from services import follow, identity, signing
+from services import fetching, follow, identity, signing
 from tests.conftest import Federation
 from tests.federation.house import not_ours
 from tests.federation.impostor import Impostor
@@ -199,7 +199,7 @@ async def test_attacking_peers_cost_a_bounded_amount_of_memory(
     """Bodies, headers and bombs without end: the listener stays small, and hears an honest network at once."""
     honest, awake = await federation.registry(heartbeat_s=1), asyncio.Event()
     attackers = [Attacker(attack.__name__.replace("_", "-"), attack, awake) for attack in ATTACKS]
-    assert ZEROS > follow.MOST_PAGE > 100 * len(bomb(31) + bomb(15))
+    assert ZEROS > fetching.MOST_PAGE > 100 * len(bomb(31) + bomb(15))
     part = Part(
         "sync",
         tmp_path / "sync",

@@ -10,7 +10,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from services import follow, settings
+from services import fetching, settings
 from services.errors import Unavailable
 from services.holders import Remote
 from services.languages import ROOT
@@ -57,7 +57,7 @@ async def dump(registry: Registry) -> dict[str, list[Any]]:
 
 async def repaired(registry: Registry, url: str | None = None) -> list[Told]:
     """What `repair` finds, and puts right from this holder."""
-    async with registry_app.database(registry.settings) as pool, follow.client() as client:
+    async with registry_app.database(registry.settings) as pool, fetching.client() as client:
         return await repairing.repair(pool, Remote(client, url, registry.node) if url else None)
 
 

@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 
 from schemas import event
-from services import follow, merkle, proofs, signing
+from services import fetching, merkle, proofs, signing
 from services.errors import Corrupt
 from services.mending import Told
 from services.sync import app as sync_app
@@ -40,7 +40,7 @@ async def value(sync: Sync, statement: str, *args: Any) -> Any:
 
 async def repaired(sync: Sync, url: str | None = None) -> list[Told]:
     """What `repair` finds, and puts right from this holder."""
-    async with sync_app.database(sync.settings) as pool, follow.client() as client:
+    async with sync_app.database(sync.settings) as pool, fetching.client() as client:
         return await repairing.repaired(pool, client, url)
 
 
