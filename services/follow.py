@@ -287,7 +287,8 @@ class Follower:
 
     async def _turn(self, wait: float) -> bool:
         """Read and apply one page, waiting for it; whether there is more."""
-        body = await self._get(f"/feed?after={self.here.cursor}&limit={MAX_PAGE}&wait={wait:g}")
+        path = f"/feed?after={self.here.cursor}&limit={MAX_PAGE}&wait={wait:g}"
+        body = await self._get(path, fetching.MOST_PAGE)
         page = proofs.page(body)
         asked_from = self.here
         whose = await self._owner(_peek(page.checkpoint))
@@ -486,7 +487,7 @@ class Follower:
         url = self.source.url.rstrip("/") + path
         return fetching.opened(self.context.client, url, timeout)
 
-    async def _get(self, path: str, most: int = fetching.MOST_PAGE) -> bytes:
+    async def _get(self, path: str, most: int) -> bytes:
         async with self._opened(path, fetching.ANSWER) as response:
             return await fetching.whole(response, most)
 

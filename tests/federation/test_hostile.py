@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from aiohttp import web
 
-from services import follow, identity, signing
+from services import fetching, follow, identity, signing
 from tests.conftest import Federation
 from tests.federation.impostor import Impostor, ndjson, with_broker
 from tests.nodes import Registry, Sync, eventually
@@ -273,7 +273,7 @@ async def test_a_broken_node_stops_alone_where_it_stood(
     federation: Federation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever two dozen nodes do to their logs, each stops at its cursor as broken, and goes on once it repents."""
-    monkeypatch.setattr(follow, "MOST_PAGE", 8 * 1024 * 1024)
+    monkeypatch.setattr(fetching, "MOST_PAGE", 8 * 1024 * 1024)
     monkeypatch.setattr(follow, "LONGEST_PAUSE", 1.0)
     async with served([Impostor(name) for name in BROKEN]) as impostors:
         for impostor in impostors.values():
