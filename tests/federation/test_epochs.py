@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -105,6 +106,36 @@ async def test_a_stolen_key_is_revoked_and_every_sync_forgets(federation: Federa
     innocent = await federation.sync([registry])
     await stands(innocent, registry.node, "2.4")
     assert (await agree(fooled, innocent))["count"] == 4
+
+
+async def test_a_rotation_in_a_burst_rejects_nothing_anywhere(federation: Federation, vhost: Vhost) -> None:
+    """While messages come through RabbitMQ the key is changed three times: all of them are believed, none refused."""
+    registry = await federation.registry(amqp_url=vhost.url, amqp_public_url=vhost.reader_url)
+    sync = await federation.sync([registry])
+    await stands(sync, registry.node, "1.0")
+
+    async def brought() -> bool:
+        await registry.add()
+        return await sync.metric("maillage_follow_events_total", via="amqp") > 0
+
+    await eventually(brought, 60)
+    for _ in range(3):
+        writing = [asyncio.create_task(registry.add()) for _ in range(10)]
+        await registry.key("rotate")
+        await asyncio.gather(*writing)
+    await registry.add()
+    size = len(await registry.feed())
+    await stands(sync, registry.node, f"1.{size}")
+    assert await sync.metric("maillage_follow_refused_total") == 0
+    keys = identity_of(await registry.get("/.well-known/maillage"))["signing_keys"]
+    assert len({line["kid"] for line in await lines_of(registry)}) > 1
+    assert len(keys) == 4
+
+
+async def lines_of(registry: Registry) -> list[dict[str, Any]]:
+    """The events of a log as they are served."""
+    body = await registry.get("/feed?after=0.0&limit=1000")
+    return [msgspec.json.decode(line) for line in body.splitlines()[:-1]]
 
 
 def identity_of(descriptor: Any) -> Any:
