@@ -457,7 +457,7 @@ def test_every_failure_has_a_status() -> None:
     import services.errors as errors
 
     kinds = {kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Failure)}
-    operators = {errors.Failure, errors.Misconfigured, errors.Untrue, errors.Forked}
+    operators = {errors.Failure, errors.Misconfigured, errors.Untrue, errors.Forked, errors.Corrupt}
     assert kinds - operators <= STATUS.keys()
 
 
