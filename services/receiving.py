@@ -56,14 +56,14 @@ class Receiver:
     async def _receive(self, messages: AsyncIterator[AbstractIncomingMessage]) -> None:
         waiting = 0
         async for message in messages:
-            self._take(message)
+            self.take(message)
             waiting += 1
             # Credit is given back in batches; the stream keeps no state of readers.
             if waiting == broker.PREFETCH // 5:
                 await message.ack(multiple=True)
                 waiting = 0
 
-    def _take(self, message: AbstractIncomingMessage) -> None:
+    def take(self, message: AbstractIncomingMessage) -> None:
         """A message as a candidate for what comes next; one that cannot be is a ring of the doorbell."""
         try:
             if len(message.body) > MOST_MESSAGE:

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import Any, Self
 from uuid import uuid4
 
 import aiohttp
@@ -74,7 +74,7 @@ class Service:
         """Where it listens; the same after a restart."""
         return f"http://127.0.0.1:{self.port}"
 
-    async def start(self) -> "Service":
+    async def start(self) -> Self:
         """Start, on the port that it had before."""
         self.running = Running(self._make(self.port))
         self.port = await self.running.port()

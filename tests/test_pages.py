@@ -6,6 +6,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 from openapi_spec_validator import OpenAPIV31SpecValidator
+from yarl import URL
 
 from services import pages
 from services.http import application, listening
@@ -80,7 +81,7 @@ async def test_the_way_back_stays_on_the_site(client: aiohttp.ClientSession, bac
 )
 async def test_only_static_files_are_served(client: aiohttp.ClientSession, name: str) -> None:
     """No path leads out of the folder of static files."""
-    async with client.get(aiohttp.client.URL(f"/static/{name}", encoded=True)) as response:
+    async with client.get(URL(f"/static/{name}", encoded=True)) as response:
         assert response.status == 404
 
 

@@ -199,7 +199,7 @@ class Stepped(Follower):
         async def act() -> None:
             self.inbox.listening = True
             for message in messages:
-                self._take(message)
+                self.receiver.take(message)
             await self._live()
             self.inbox.ring()
 
@@ -226,7 +226,7 @@ class Listener:
         async with self.pool.acquire() as conn:
             for one in self.followers.values():
                 # By the module that followers use, whichever that is.
-                await follow.follow_store.follow(conn, one.source)
+                await follow.follow_store.follow(conn, one.source)  # type: ignore[attr-defined]
 
     def follower(self, node: str) -> Stepped:
         """A follower that knows nothing yet."""
@@ -243,7 +243,7 @@ class Listener:
     async def cursor(self, node: str) -> str:
         """Where a node is followed to, by the database."""
         async with self.pool.acquire() as conn:
-            known = await follow.follow_store.node(conn, node)
+            known = await follow.follow_store.node(conn, node)  # type: ignore[attr-defined]
         return known.position.cursor if known else "0.0"
 
     def refusals(self, node: str) -> float:

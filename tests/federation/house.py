@@ -178,7 +178,14 @@ class House:
         """Bring the server back, where it does not come back by itself."""
         if self.postgres.pid is None:
             await self.postgres.start()
+        else:
+            # It answers until it has noticed, and a server that is killed before that says nothing of it.
+            await eventually(self.noticed, 30)
         await eventually(self.postgres.answers, 30)
+
+    async def noticed(self) -> bool:
+        """Whether the server says of every session that was killed that it lost it."""
+        return self.recoveries() >= len(self.sessions)
 
     def recoveries(self) -> int:
         """How often the server says that it lost a session to a SIGKILL."""

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from demo import sample
-from services.follow import Follower
+from services.follow import Context, Follower
+from services.follow_store import Source
 from tests.conftest import Federation
 from tests.engines import Broker
 from tests.nodes import Registry, Sync, eventually
@@ -32,16 +33,14 @@ def lists() -> list[tuple[str, bytes]]:
 def deaf(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     """Databases of syncs that no broker can be reached from: their followers never listen."""
     urls: set[str] = set()
-    listen = Follower.listen
-    waited: list[str] = []
+    begin = Follower.__init__
 
-    async def unable(self: Follower) -> None:
-        if self.context.pool._url in urls:
-            waited.append(self.source.alias)
-            await asyncio.Event().wait()
-        await listen(self)
+    def without_ears(self: Follower, context: Context, source: Source) -> None:
+        begin(self, context, source)
+        if context.pool._url in urls:
+            self.receiver.tell = lambda amqp: None  # type: ignore[method-assign]
 
-    monkeypatch.setattr(Follower, "listen", unable)
+    monkeypatch.setattr(Follower, "__init__", without_ears)
     return urls
 
 

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from schemas.event import RECORD_ERASE
+from schemas.node import Signed
 from services import identity, ledger_epochs, merkle, proofs, signing
 from services.errors import Untrue
 from services.notify import app as notify_app
@@ -195,7 +196,7 @@ async def test_an_erasure_reaches_the_other_voices_of_a_place(federation: Federa
     assert any(line.get("redacted") for line in lines)
     page = proofs.page(await sync.get("/feed?after=0.0"))
     whose = identity.verified(
-        [msgspec.json.decode(d, type=identity.Signed) for d in (await sync.get("/descriptors")).splitlines()]
+        [msgspec.json.decode(d, type=Signed) for d in (await sync.get("/descriptors")).splitlines()]
     )
     events, _, close = proofs.proven(page, proofs.Position(), whose)
     assert len(events) == close.size

@@ -14,6 +14,7 @@ import pytest
 
 from demo.postgres import Postgres
 from schemas import event
+from services import merkle
 from services.notify import app as notify_app
 from services.notify import reading
 from services.notify.settings import Settings
@@ -353,7 +354,7 @@ async def test_an_erased_place_leaves_no_word_behind(log: Log, start: Start) -> 
     await log.write([log.put(1, IN, name="Chez Camille"), log.put(2, OUT)])
     async with log.pool.acquire() as conn:
         raws = [bytes(row["raw"]) for row in await conn.fetch("SELECT raw FROM ledger_event ORDER BY seq")]
-    leaf = logs.ledger.merkle.leaf(raws[0]).hex()
+    leaf = merkle.leaf(raws[0]).hex()
     await log.write([log.draft(place_id(1), event.RECORD_ERASE, {"leaves": [leaf]})])
     await _arrived(notify, "1.3")
     assert told(await notify.changes("departement=35")) == [("erased", place_id(1))]

@@ -15,7 +15,8 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
-from schemas.event import RECORD_ERASE
+from schemas.event import RECORD_ERASE, SnapshotHead
+from schemas.node import Signed
 from services import identity, ledger_epochs, merkle, proofs
 from services.ledger import Pen
 from services.postgres import Connection
@@ -540,13 +541,9 @@ async def test_a_log_with_a_floor_comes_back(federation: Federation, tmp_path: P
     await twin.start()
     assert (await twin.call("GET", "/feed?after=1.3"))[0] == 410
     page = proofs.page(await twin.get("/feed?after=1.26"))
-    chain = [
-        msgspec.json.decode(x, type=proofs.Signed) for x in (await twin.get("/descriptors")).splitlines()
-    ]
+    chain = [msgspec.json.decode(x, type=Signed) for x in (await twin.get("/descriptors")).splitlines()]
     snapshot = (await twin.get("/snapshot")).splitlines()
-    there, _ = proofs.snapshot(
-        msgspec.json.decode(snapshot[0], type=proofs.SnapshotHead), identity.verified(chain)
-    )
+    there, _ = proofs.snapshot(msgspec.json.decode(snapshot[0], type=SnapshotHead), identity.verified(chain))
     assert (there.tree.size, len(page.lines)) == (32, 6)
 
 

@@ -339,9 +339,9 @@ async def test_an_upload_is_kept_in_large_pieces(registry: Registry) -> None:
         kept.append(len(data))
         await add(conn, job, n, data)
 
-    add = importing.store.add_chunk
+    add = store.add_chunk
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(importing.store, "add_chunk", noted)
+        patch.setattr(store, "add_chunk", noted)
         status, _, _ = await registry.call(
             "POST",
             "/imports",

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from services.errors import Unavailable
 from services.languages import ROOT
-from services.sync import comparing
+from services.sync import comparing, differences
 from services.sync.comparing import Report
 from services.sync.settings import PREFIX
 from tests.conftest import Federation
@@ -147,7 +147,7 @@ async def test_lists_and_rules_that_differ_are_named(
     assert told(await compared(one, other)) == [("followed", "here", registry.node)]
     report = await compared(one, one)
     strange = replace(report.there, digest=replace(report.there.digest, policy_id="f" * 64))
-    (only,) = comparing.differences.differences(report.here, strange)
+    (only,) = differences.differences(report.here, strange)
     assert (only.cause, only.whose) == ("policy", "both")
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from schemas.event import SignedText
+from schemas.node import Signed
 from services import (
     identity,
     keyring,
@@ -35,7 +36,7 @@ async def seen(sync: Sync, node: str) -> Any:
 async def met(sync: Sync, node: str) -> Identity:
     """Who the node is, by the descriptors that the sync serves."""
     lines = (await sync.get(f"/observed/{node}/descriptors")).splitlines()
-    return identity.verified([msgspec.json.decode(line, type=identity.Signed) for line in lines])
+    return identity.verified([msgspec.json.decode(line, type=Signed) for line in lines])
 
 
 async def erased(registry: Registry, record: str, version: int) -> None:
