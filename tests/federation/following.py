@@ -165,7 +165,7 @@ class Stepped(Follower):
 
     def __init__(self, context: Context, source: Source) -> None:
         super().__init__(context, source)
-        self.inbox = Offered()
+        self.inbox = self.receiver.inbox = Offered()
         self.pause = 0.0
         self.begun = False
         self.next: Callable[[], Awaitable[Any]] | None = None
