@@ -1,52 +1,26 @@
-"""Which records are the same place, by what their owners say: pure, and the same in every order.
+"""Which records are one place: pure, and the same in every order.
 
-What becomes of a record depends only on the records that successors, and claims to which no owner objects,
-connect with it, so that a change is worked out on those alone.
+What becomes of a record depends only on the records that claims, successors, copies and pairs that are alike connect
+with it (`components`), so that a change is worked out on those alone.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from msgspec import Struct
+
+from services.sync.linking import Links, Scores, Why, connected
 from services.sync.records import Pair, Record, Said, age, owner, paired
+from services.sync.ties import Ties
 
 Blocks = Iterator[tuple[Pair, set[str]]]
+Cluster = tuple[Record, ...]
 
 
-class Ties:
-    """What the owners of records say of pairs: joined, apart, or nothing.
+class Clustering(Struct, frozen=True):
+    """The records that are one place, elder first and sorted by their elders; and why pairs that are alike are not."""
 
-    `joined`: both owners say `same`, or the one owner of both does, or she names one as the successor of the
-    other. `apart`: an owner says `distinct` or `part-of`, with the owners who say so; it wins over `same`.
-    `moved`: withdrawn records and their successors in other networks.
-    """
-
-    def __init__(self, known: Mapping[str, Record], claims: Iterable[Said]) -> None:
-        self.apart: dict[Pair, set[str]] = defaultdict(set)
-        self.moved: list[Pair] = []
-        same: dict[Pair, set[str]] = defaultdict(set)
-        for said in claims:
-            if said.a == said.b or said.claimant not in (owner(said.a), owner(said.b)):
-                continue
-            if said.verdict == "same":
-                same[paired(said.a, said.b)].add(said.claimant)
-            elif said.verdict != "contests":
-                self.apart[paired(said.a, said.b)].add(said.claimant)
-        for gone, successor in _successors(known):
-            if gone == successor:
-                continue
-            if owner(gone) == owner(successor):
-                same[paired(gone, successor)].add(owner(gone))
-            else:
-                self.moved.append((gone, successor))
-        self.joined = {
-            pair
-            for pair, voices in same.items()
-            if pair not in self.apart and voices == set(map(owner, pair))
-        }
-        self.rivals: dict[str, list[str]] = defaultdict(list)
-        for a, b in self.apart:
-            self.rivals[a].append(b)
-            self.rivals[b].append(a)
+    clusters: list[Cluster]
+    left: dict[Pair, Why]
 
 
 class Group:
@@ -66,9 +40,8 @@ class Group:
 class Groups:
     """All groups, found by record id. What a join costs follows the smaller group."""
 
-    def __init__(self, known: Mapping[str, Record], ties: Ties) -> None:
-        self.known = known
-        self.ties = ties
+    def __init__(self, known: Mapping[str, Record], ties: Ties, scores: Scores) -> None:
+        self.known, self.ties, self.scores = known, ties, scores
         self.of: dict[str, Group] = {}
         self.loosen(known)
 
@@ -83,8 +56,8 @@ class Groups:
             many.absorb(few)
             self.of.update({record.id: many for record in few.members})
 
-    def blocks(self, a: str, b: str) -> Blocks:
-        """The pairs that stand across the groups of two records, and the networks that keep each apart."""
+    def said_apart(self, a: str, b: str) -> Blocks:
+        """The pairs across the groups of two records that networks keep apart, and which."""
         few, many = self._ordered(a, b)
         for record in few.members if few is not many else ():
             for rival in self.ties.rivals.get(record.id, ()):
@@ -97,44 +70,106 @@ class Groups:
                 if pair not in self.ties.joined:
                     yield pair, {owner(record.id)}
 
+    def apart(self, a: str, b: str) -> Blocks:
+        """The same, and the pairs that are too unlike: third parties in them answer for it, where there are any."""
+        yield from self.said_apart(a, b)
+        few, many = self._ordered(a, b)
+        for one in few.members if few is not many else ():
+            for other in many.members:
+                pair = paired(one.id, other.id)
+                if pair not in self.ties.joined and self.scores.apart(*pair):
+                    owners = {owner(one.id), owner(other.id)}
+                    yield pair, owners - {owner(a), owner(b)} or owners
+
     def free(self, a: str, b: str) -> bool:
-        """Whether nothing stands between the groups of two records."""
-        return next(self.blocks(a, b), None) is None
+        """Whether nobody keeps the groups of two records apart."""
+        return next(self.said_apart(a, b), None) is None
 
     def _ordered(self, a: str, b: str) -> tuple[Group, Group]:
         one, other = self.of[a], self.of[b]
         return (one, other) if len(one.members) < len(other.members) else (other, one)
 
 
-def clusters(records: Iterable[Record], claims: Iterable[Said]) -> list[tuple[Record, ...]]:
-    """The records that are one place, elder first; sorted by their elders.
+class Joining:
+    """The joins of one connected part: first what owners said, then copies, then what is alike, best first.
 
-    Claims first, then the successors that withdrawals name in other networks: they may give an id a new home,
-    but join no two places, which takes the word of both owners.
+    Third parties split nobody: who would is set aside, and the part starts again without them. What was set aside
+    joins at the end by what its owners said, where nobody objects.
     """
-    known = _latest(records)
-    groups = _joined(known, Ties(known, claims))
-    for gone, successor in sorted(groups.ties.moved):
+
+    def __init__(self, groups: Groups, links: Links, pairs: Sequence[Pair]) -> None:
+        self.groups, self.left = groups, links.left
+        ties = groups.ties
+        copies, chosen = set(ties.copies) - ties.joined, set(links.pairs)
+        self.said = sorted(p for p in pairs if p in ties.joined)
+        self.copied = sorted(p for p in pairs if p in copies)
+        self.alike = [p for p in pairs if p in chosen and p not in copies]
+        self.aside: set[str] = set()
+
+    def run(self) -> None:
+        """Join what belongs together."""
+        while third := self._splitters():
+            self.aside |= third
+            self.groups.loosen(id for pair in (*self.said, *self.copied, *self.alike) for id in pair)
+        for a, b in self.said:
+            if not self.aside.isdisjoint((a, b)) and self.groups.free(a, b):
+                self.groups.join(a, b)
+        for pair in (*self.copied, *self.alike):
+            if self.groups.of[pair[0]] is not self.groups.of[pair[1]]:
+                self.left[pair] = "between" if self.aside.isdisjoint(pair) else "aside"
+
+    def _splitters(self) -> set[str]:
+        """Join in order all that is not set aside, up to third parties who split a pair: those, or none."""
+        for pairs, apart in (
+            (self.said, self.groups.said_apart),
+            (self.copied, self.groups.said_apart),
+            (self.alike, self.groups.apart),
+        ):
+            for a, b in pairs:
+                if not self.aside.isdisjoint((a, b)):
+                    continue
+                blocks = list(apart(a, b))
+                if not blocks:
+                    self.groups.join(a, b)
+                elif all(voices.isdisjoint((owner(a), owner(b))) for _, voices in blocks):
+                    return {id for pair, voices in blocks for id in pair if owner(id) in voices}
+        return set()
+
+
+def clusters(records: Iterable[Record], claims: Iterable[Said], scores: Scores) -> Clustering:
+    """The records that are one place, by what their owners say of them and what they say of themselves.
+
+    At last come the successors that withdrawals name in other networks: they may give an id a new home, but join no
+    two places. `records` has one of each id (`latest`), the same as `scores`.
+    """
+    known = {record.id: record for record in records}
+    ties = Ties(known, claims)
+    links = Links(known, ties, scores)
+    groups = Groups(known, ties, scores)
+    said = sorted(pair for pair in ties.joined if pair[0] in known and pair[1] in known)
+    for pairs in _parts(list(dict.fromkeys([*said, *ties.copies, *links.pairs]))):
+        Joining(groups, links, pairs).run()
+    for gone, successor in sorted(ties.moved):
         if not groups.of[gone].present and groups.free(gone, successor):
             groups.join(gone, successor)
     found = {id(group): group for group in groups.of.values()}
-    return sorted((tuple(sorted(group.members, key=age)) for group in found.values()), key=_elder)
+    together = sorted((tuple(sorted(group.members, key=age)) for group in found.values()), key=_elder)
+    return Clustering(together, {p: why for p, why in links.left.items() if groups.of[p[0]] is not groups.of[p[1]]})
 
 
-def components(records: Iterable[Record], claims: Iterable[Said]) -> list[set[str]]:
+def components(records: Mapping[str, Record], claims: Iterable[Said], scores: Scores) -> list[set[str]]:
     """The sets of record ids within which clusters can be worked out alone."""
-    known = _latest(records)
-    of = {record_id: {record_id} for record_id in known}
-    ties = Ties(known, claims)
-    for a, b in [*sorted(ties.joined), *ties.moved]:
-        if a in of and b in of and of[a] is not of[b]:
-            few, many = sorted((of[a], of[b]), key=len)
-            many |= few
-            of.update(dict.fromkeys(few, many))
-    return list({id(part): part for part in of.values()}.values())
+    ties = Ties(records, claims)
+    least = scores.matching.join - scores.matching.margin
+    alike = (pair for pair, points in scores.alike.items() if points >= least)
+    lifted = (pair for pair in ties.wished if (scores.of(*pair) or 0) >= scores.matching.propose)
+    tied = [p for p in (*ties.joined, *ties.copies, *ties.moved, *alike, *lifted) if p[0] in records and p[1] in records]
+    found = connected(tied)
+    alone = records.keys() - set().union(*found)
+    return [*found, *({id} for id in alone)]
 
 
-def _latest(records: Iterable[Record]) -> dict[str, Record]:
+def latest(records: Iterable[Record]) -> dict[str, Record]:
     """One record per id, in the order of ids, whatever is repeated."""
     known: dict[str, Record] = {}
     for record in records:
@@ -144,57 +179,15 @@ def _latest(records: Iterable[Record]) -> dict[str, Record]:
     return dict(sorted(known.items()))
 
 
-def _elder(group: tuple[Record, ...]) -> tuple[bool, str, str]:
+def _elder(group: Cluster) -> tuple[bool, str, str]:
     return age(group[0])
 
 
-def _successors(known: Mapping[str, Record]) -> list[Pair]:
-    """Withdrawn records with the known records that take their place."""
-    return [
-        (record.id, record.successor)
-        for record in known.values()
-        if record.place is None and record.successor and record.successor in known
-    ]
-
-
-def _joined(known: Mapping[str, Record], ties: Ties) -> Groups:
-    """Join by claims; third parties split nobody: who would is set aside, and its part starts again.
-
-    What was set aside joins last, where nothing stands against it.
-    """
-    groups = Groups(known, ties)
-    for edges in _parts(sorted(pair for pair in ties.joined if pair[0] in known and pair[1] in known)):
-        aside: set[str] = set()
-        while third := _splitters(groups, edges, aside):
-            aside |= third
-            groups.loosen(record_id for pair in edges for record_id in pair)
-        for a, b in edges:
-            if not aside.isdisjoint((a, b)) and groups.free(a, b):
-                groups.join(a, b)
-    return groups
-
-
-def _splitters(groups: Groups, edges: list[Pair], aside: set[str]) -> set[str]:
-    """Join in order all that is not set aside, up to third parties who split a pair: those, or none."""
-    for a, b in edges:
-        if not aside.isdisjoint((a, b)):
-            continue
-        blocks = list(groups.blocks(a, b))
-        if not blocks:
-            groups.join(a, b)
-        elif all(voices.isdisjoint((owner(a), owner(b))) for _, voices in blocks):
-            return {record_id for pair, voices in blocks for record_id in pair if owner(record_id) in voices}
-    return set()
-
-
-def _parts(edges: list[Pair]) -> list[list[Pair]]:
-    """The edges, part by connected part, each in order."""
-    of: dict[str, set[str]] = {}
-    for a, b in edges:
-        few, many = sorted((of.get(a, {a}), of.get(b, {b})), key=len)
-        many |= few
-        of.update(dict.fromkeys([*few, a, b], many))
-    parts: dict[int, list[Pair]] = defaultdict(list)
-    for a, b in edges:
-        parts[id(of[a])].append((a, b))
-    return list(parts.values())
+def _parts(pairs: Sequence[Pair]) -> list[list[Pair]]:
+    """The pairs, connected part by connected part, each in order."""
+    parts = connected(pairs)
+    of = {id: part for part, ids in enumerate(parts) for id in ids}
+    found: list[list[Pair]] = [[] for _ in parts]
+    for pair in pairs:
+        found[of[pair[0]]].append(pair)
+    return found

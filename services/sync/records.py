@@ -1,5 +1,6 @@
 """What the merge works on: the latest event of each record, and the claims in force."""
 
+import re
 from collections.abc import Iterable
 
 from msgspec import Struct
@@ -8,6 +9,8 @@ from schemas.claim import Verdict
 from schemas.place import Place
 
 Pair = tuple[str, str]
+
+RECORD_ID = re.compile(r"[a-z2-7]{26}:[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class Record(Struct, frozen=True):
@@ -40,6 +43,12 @@ class Said(Struct, frozen=True):
 def owner(record_id: str) -> str:
     """The node that alone may write a record."""
     return record_id.partition(":")[0]
+
+
+def copied(record: Record) -> str | None:
+    """The record that a present one says it was copied from: `origin` names it by its full id."""
+    origin = record.place.origin if record.place is not None else None
+    return origin.id if origin is not None and RECORD_ID.fullmatch(origin.id) else None
 
 
 def paired(a: str, b: str) -> Pair:
