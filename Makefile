@@ -62,6 +62,7 @@ schemas: $(READY) ## generate schemas/json and schemas/vectors again
 pins: $(READY) ## compile requirements/*.txt again from pyproject.toml
 	$(COMPILE) -o requirements/run.txt
 	$(COMPILE) --extra dev -o requirements/dev.txt
+	$(COMPILE) --extra bench -o requirements/bench.txt
 
 clean: ## remove what the other targets made
 	rm -rf $(VENV) .cache .demo .mypy_cache .ruff_cache .pytest_cache

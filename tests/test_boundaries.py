@@ -25,6 +25,8 @@ PURE = frozenset(
         *(f"services.registry.{name}" for name in ("reading", "rendering")),
         *(f"services.sync.{name}" for name in ("merge", "clusters", "digest", "fields", "items", "policy")),
         *(f"services.sync.{name}" for name in ("differences", "records")),
+        *(f"services.sync.{name}" for name in ("alignment", "locating", "matching", "naming")),
+        *(f"services.sync.{name}" for name in ("profiles", "reaching")),
         *(f"services.notify.{name}" for name in ("match",)),
     }
 )

@@ -1,20 +1,78 @@
 """The rules by which this view is worked out, as data: another policy is openly another view."""
 
+from functools import cache
 from hashlib import sha256
+from importlib import resources
 
 import msgspec
 from msgspec import Struct
 
 Names = tuple[str, ...]
+Points = dict[str, dict[str, int]]
 
 
-class Policy(Struct, frozen=True):
+class Tables(Struct, frozen=True, forbid_unknown_fields=True):
+    """Frozen words and hosts; every word is folded (`services.canonical.fold`).
+
+    `articles` are dropped from names, streets and communes, `legal_forms` from names, `fillers` from streets.
+    `abbreviations` are written out first. `trades`: what a word or phrase of a name, without its articles,
+    says that a place does. `generic` words tell hardly anything apart. `ways` are kinds of streets, `repeats`
+    what may follow a house number. A domain has one label more than its suffix in `suffixes`, and two where
+    it has none. `platforms` are hosts shared by many, whose pages are told apart by their paths; `mailers` are
+    hosts of mailboxes that anybody may have. `place_schemes` are identifiers of a place, `body_schemes`
+    those of the organisation behind it. `communes` is the SHA-256 of `services/communes.tsv.gz`.
+    """
+
+    abbreviations: dict[str, str]
+    articles: frozenset[str]
+    body_schemes: frozenset[str]
+    communes: str
+    fillers: frozenset[str]
+    generic: frozenset[str]
+    legal_forms: frozenset[str]
+    mailers: frozenset[str]
+    place_schemes: frozenset[str]
+    platforms: frozenset[str]
+    repeats: frozenset[str]
+    suffixes: frozenset[str]
+    trades: dict[str, str]
+    ways: frozenset[str]
+
+
+class Matching(Struct, frozen=True, forbid_unknown_fields=True):
+    """When two records are one place. Ten points double the odds.
+
+    `join`: an edge from so many points on; `propose`: a proposal; below `apart` two records stand in no
+    common cluster. `margin`: by how much the best must lead the second best. `weights` are the points of each
+    feature and level. `metres` are the bounds of the levels of distance, `veto` the metres beyond which
+    nothing but a shared identifier lets two precise positions be one place. `rare` and `common` are what a
+    word weighs, `alike` the shares of the weight of two names, in per cent, from which they are `same`,
+    `close` and `like`.
+    """
+
+    join: int
+    propose: int
+    apart: int
+    margin: int
+    metres: tuple[int, ...]
+    veto: int
+    rare: int
+    common: int
+    alike: tuple[int, int, int]
+    weights: Points
+    tables: Tables
+
+
+class Policy(Struct, frozen=True, forbid_unknown_fields=True):
     """The rules of a view. Whoever changes what a rule or a table here means raises `rules`.
 
-    `order`: by what one voice goes before another, first to last. `checked_by`: who checked, best first.
-    `precision`: of a position, best first. `single` fields show one voice; `lists` are unions; `common` ones
-    are shown only where all agree. `with_field`: fields taken from a voice that says the shown value of
-    another field. `left_out` is read by no rule, `schemas` are hashes of what is read, by event type.
+    `pairs` is the origin of the labelled pairs that the weights were learned from. `order`: by what one voice
+    goes before another, first to last. `checked_by`: who checked, best first. `precision`: of a position,
+    best first. `single` fields show one voice; `lists` are unions; `common` ones are shown only where all
+    agree. `with_field`: fields taken from a voice that says the shown value of another field. `left_out` is
+    read by no rule of the fields, `located_by` are identifiers that tell where a place is, hidden with the
+    street of an undisclosed one. `schemas` are SHA-256 hashes of the JSON Schemas of what is read, without
+    their descriptions, by event type.
     """
 
     name: str
@@ -32,55 +90,25 @@ class Policy(Struct, frozen=True):
     left_out: Names
     located_by: Names
     schemas: dict[str, str]
+    matching: Matching
 
 
-POLICY = Policy(
-    name="maillage-1",
-    author="maillage",
-    date="2026-11-23",
-    rules=1,
-    pairs="none: records are joined by the claims of their owners",
-    order=("valid", "verified-by", "verified-on", "complete", "draw", "elder"),
-    checked_by=("place", "network", "import"),
-    precision=("exact", "street", "commune", "unknown"),
-    single=(
-        "name",
-        "status",
-        "kind",
-        "opened_on",
-        "closed_on",
-        "verified_by",
-        "verified_on",
-        "address",
-        "position",
-        "summary",
-        "description",
-        "website",
-        "phone",
-        "email",
-        "opening_hours",
-        "opening_hours_text",
-        "accessibility",
-        "surface",
-        "operator",
-        "origin",
-    ),
-    lists=("alternate_names", "families", "types", "services", "links", "identifiers", "labels", "photos"),
-    common=("license",),
-    with_field={"closed_on": "status", "verified_on": "verified_by"},
-    # `join` is a wish about matching; extensions stay with the network that made them.
-    left_out=("join", "extensions"),
-    # Identifiers that tell where a place is, hidden with the street of an undisclosed one.
-    located_by=("ban", "osm"),
-    # SHA-256 of their JSON Schemas without the descriptions; the tests tell the new ones.
-    schemas={
-        "org.maillage.place.put.v1": "258733361e431ee0d02842bdd2786ad09b317afa2ed01454d029dc5f6c172d57",
-        "org.maillage.place.withdraw.v1": "995ce5d2d52bc4926e925735b300f5ef55ebbc78e9a6e051cef285ef51a81386",
-        "org.maillage.claim.put.v1": "335798c7ad5ff8463f0298e2934312b7e068023bb6686e61409dfb37bd69caf0",
-    },
-)
+def load(data: bytes | None = None) -> Policy:
+    """The policy in the bytes of a file, or the default one, `maillage-1`.
+
+    Raises `msgspec.DecodeError` for what is no policy.
+    """
+    return _default() if data is None else msgspec.json.decode(data, type=Policy)
 
 
-def policy_id(policy: Policy = POLICY) -> str:
+def policy_id(policy: Policy | None = None) -> str:
     """The hash of a policy's canonical bytes, in hex."""
-    return sha256(msgspec.json.encode(policy, order="sorted")).hexdigest()
+    return sha256(msgspec.json.encode(policy or load(), order="sorted")).hexdigest()
+
+
+@cache
+def _default() -> Policy:
+    return load(resources.files("services.sync").joinpath("policies/maillage-1.json").read_bytes())
+
+
+POLICY = load()

@@ -1,0 +1,129 @@
+"""Labelled pairs of records, and the candidate pairs that blocking finds among the records."""
+
+import csv
+import os
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from schemas.place import Place
+from services.sync.matching import comparable
+from services.sync.policy import Policy
+from services.sync.profiles import Profile, profile
+from services.sync.records import Pair, owner, paired
+
+SHARED = (
+    Path(os.environ.get("MAILLAGE_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data")) / "matching"
+)
+FOLDS = 5
+POSTCODE = re.compile(r"[0-9A-Z][0-9A-Z \-]{1,11}")
+INSEE = re.compile(r"[0-9]{5}|2[AB][0-9]{3}")
+EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
+
+
+class Labelled(Struct, frozen=True):
+    """A pair that somebody read: `match`, `distinct` or `unsure`."""
+
+    a: str
+    b: str
+    label: str
+
+    @property
+    def pair(self) -> Pair:
+        """The smaller id first."""
+        return paired(self.a, self.b)
+
+    @property
+    def across(self) -> bool:
+        """Whether the two are records of different networks."""
+        return owner(self.a) != owner(self.b)
+
+
+def read_records(path: Path) -> dict[str, Place]:
+    """Places by record id, from JSON Lines: `{id, place}`, or rows of the published lists."""
+    rows = (msgspec.json.decode(line) for line in path.read_bytes().splitlines() if line)
+    return {row["id"]: msgspec.convert(row.get("place") or _place(row), Place) for row in rows}
+
+
+def read_pairs(path: Path) -> list[Labelled]:
+    """Labelled pairs: a CSV `id1,id2,label`, or JSON Lines of claims `{a, b, verdict}` that networks publish."""
+    if path.suffix == ".csv":
+        with path.open(newline="", encoding="utf-8") as file:
+            return [Labelled(row["id1"], row["id2"], row["label"]) for row in csv.DictReader(file)]
+    labels = {"same": "match", "distinct": "distinct", "part-of": "distinct"}
+    claims = [msgspec.json.decode(line) for line in path.read_bytes().splitlines() if line]
+    return [Labelled(c["a"], c["b"], labels[c["verdict"]]) for c in claims if c["verdict"] in labels]
+
+
+def profiles(places: Mapping[str, Place], policy: Policy) -> dict[str, Profile]:
+    """The profile of each record."""
+    return {record: profile(record, place, policy) for record, place in places.items()}
+
+
+def blocked(known: Mapping[str, Profile]) -> set[Pair]:
+    """Pairs of different networks that share a blocking key."""
+    by_key: dict[str, list[str]] = defaultdict(list)
+    for record, seen in known.items():
+        for key in seen.keys:
+            by_key[key].append(record)
+    found = (paired(a, b) for records in by_key.values() for a, b in combinations(records, 2))
+    return {pair for pair in found if owner(pair[0]) != owner(pair[1])}
+
+
+def candidates(known: Mapping[str, Profile]) -> list[Pair]:
+    """The blocked pairs that are worth scoring, in order."""
+    return sorted((a, b) for a, b in blocked(known) if comparable(known[a], known[b]))
+
+
+def folds(pairs: Iterable[Labelled], places: Mapping[str, Place], count: int = FOLDS) -> list[int]:
+    """The fold of each pair, by a map cell of a quarter of a degree, so that neighbours are in one fold."""
+    return [_fold(places[p.pair[0]], places[p.pair[1]], count) for p in pairs]
+
+
+def _fold(a: Place, b: Place, count: int) -> int:
+    position = a.position or b.position
+    if position is None:
+        return 0
+    return (int(position.lat * 4) * 31 + int(position.lon * 4) * 17) % count
+
+
+def _place(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of a published list as a place."""
+    websites = row["website"].split()
+    place = {
+        "name": row["name"][:200],
+        "status": "open",
+        "address": {
+            "street": row["address"] or None,
+            "postcode": row["postcode"] if POSTCODE.fullmatch(row["postcode"]) else None,
+            "city": row["commune"] or None,
+            "insee": row["insee"] if INSEE.fullmatch(row["insee"]) else None,
+        },
+        "website": websites[0] if websites else None,
+        "links": list(_links(websites[1:] + row["social"].split())),
+        "phone": row["phone"][:40] or None,
+        "email": row["email"] if EMAIL.fullmatch(row["email"]) else None,
+        "identifiers": [{"scheme": "siret", "value": row["siret"]}] if row["siret"] else [],
+    }
+    if row["lat"] not in ("", None) and row["lon"] not in ("", None):
+        place["position"] = {"lat": row["lat"], "lon": row["lon"]}
+    return {name: value for name, value in place.items() if value}
+
+
+def _links(words: Iterable[str]) -> Iterator[dict[str, str]]:
+    """Addresses as they are, `@name` as an account of Twitter, any other word as one of Facebook."""
+    for word in words:
+        if "://" in word or word.startswith("www."):
+            url = word if "://" in word else f"https://{word}"
+        elif word.startswith("@"):
+            url = f"https://twitter.com/{word[1:]}"
+        else:
+            url = f"https://facebook.com/{word.strip('/')}"
+        if re.fullmatch(r"[a-zA-Z][a-zA-Z0-9+.\-]*:\S+", url):
+            yield {"rel": "web", "url": url}
