@@ -31,10 +31,10 @@ from services.keyring import Keyring
 from services.ledger import Pen
 from services.ledger_http import LEDGER, Published
 from services.postgres import Pool
-from services.sync import api, asking, following, trust, upkeep, witnesses, worker
+from services.sync import adopting, api, asking, following, trust, witnesses, work, worker
 from services.sync.api import reading
 from services.sync.asking import Door
-from services.sync.context import DOOR, FOLLOWING, NEWS, POOL, SETTINGS, TRUST
+from services.sync.context import DOOR, FOLLOWING, NEWS, POLICY, POOL, SETTINGS, TRUST
 from services.sync.settings import PREFIX, Settings
 from services.sync.trust import InForce, Trust
 
@@ -81,9 +81,9 @@ def build(
     app.on_response_prepare.append(reading.name_moment)
     metrics = app[http.METRICS]
     app[POOL], app[SETTINGS], app[TRUST], app[NEWS] = pool, settings, InForce(trusted), Bell()
-    app[DOOR] = door
+    app[DOOR], app[POLICY] = door, adopting.adopted(settings.policy)
     app[LEDGER] = Published(pool=pool, pen=pen, bell=Bell(), snapshots=asyncio.Semaphore(2))
-    app[worker.RELAY], app[worker.MERGE] = relay.Gauges(metrics), upkeep.Gauges(metrics)
+    app[worker.RELAY], app[worker.MERGE] = relay.Gauges(metrics), work.Gauges(metrics)
     app[worker.WITNESSED] = witnesses.Gauges(metrics)
     app[FOLLOWING] = follow.Context(
         pool=pool,

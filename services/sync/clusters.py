@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
-from services.sync.linking import Links, Scores, Why, connected
-from services.sync.records import Pair, Record, Said, age, owner, paired
+from services.sync.linking import Links, Scores, connected
+from services.sync.records import Pair, Record, Said, Why, age, owner, paired
 from services.sync.ties import Ties
 
 Blocks = Iterator[tuple[Pair, set[str]]]
@@ -154,7 +154,9 @@ def clusters(records: Iterable[Record], claims: Iterable[Said], scores: Scores) 
             groups.join(gone, successor)
     found = {id(group): group for group in groups.of.values()}
     together = sorted((tuple(sorted(group.members, key=age)) for group in found.values()), key=_elder)
-    return Clustering(together, {p: why for p, why in links.left.items() if groups.of[p[0]] is not groups.of[p[1]]})
+    return Clustering(
+        together, {p: why for p, why in links.left.items() if groups.of[p[0]] is not groups.of[p[1]]}
+    )
 
 
 def components(records: Mapping[str, Record], claims: Iterable[Said], scores: Scores) -> list[set[str]]:
@@ -163,8 +165,8 @@ def components(records: Mapping[str, Record], claims: Iterable[Said], scores: Sc
     least = scores.matching.join - scores.matching.margin
     alike = (pair for pair, points in scores.alike.items() if points >= least)
     lifted = (pair for pair in ties.wished if (scores.of(*pair) or 0) >= scores.matching.propose)
-    tied = [p for p in (*ties.joined, *ties.copies, *ties.moved, *alike, *lifted) if p[0] in records and p[1] in records]
-    found = connected(tied)
+    tied = (*ties.joined, *ties.copies, *ties.moved, *alike, *lifted)
+    found = connected(p for p in tied if p[0] in records and p[1] in records)
     alone = records.keys() - set().union(*found)
     return [*found, *({id} for id in alone)]
 

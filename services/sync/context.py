@@ -6,10 +6,12 @@ from services.bell import Bell
 from services.follow import Context
 from services.postgres import Pool
 from services.sync.asking import Door
+from services.sync.policy import Adopted
 from services.sync.settings import Settings
 from services.sync.trust import InForce
 
 POOL = web.AppKey("pool", Pool)
+POLICY = web.AppKey("policy", Adopted)
 SETTINGS = web.AppKey("settings", Settings)
 # `app[TRUST].now` is the trust in force; it is another one after the file has changed.
 TRUST = web.AppKey("trust", InForce)

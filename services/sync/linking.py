@@ -6,17 +6,12 @@ its network, by a margin.
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal
 
 from services.sync.matching import Score, score
 from services.sync.policy import Policy
 from services.sync.profiles import Profile, profile
-from services.sync.records import Pair, Record, owner, paired
+from services.sync.records import Pair, Record, Why, owner, paired
 from services.sync.ties import Ties, open_to_all, undisclosed
-
-# Why a pair that is alike is not one place: not alike enough to be joined unasked; more than one fits; something
-# stands between; it would split others.
-Why = Literal["close", "several", "between", "aside"]
 
 
 class Scores:
@@ -25,7 +20,9 @@ class Scores:
     `known` are the scored pairs among the records that share a key; None is a veto.
     """
 
-    def __init__(self, records: Mapping[str, Record], known: Mapping[Pair, int | None], policy: Policy) -> None:
+    def __init__(
+        self, records: Mapping[str, Record], known: Mapping[Pair, int | None], policy: Policy
+    ) -> None:
         self.matching, self._policy = policy.matching, policy
         self.alike = {p: points for p, points in known.items() if points is not None}
         self._points = dict(known)
@@ -113,7 +110,7 @@ def _candidates(records: Mapping[str, Record], ties: Ties, scores: Scores) -> di
     found = {
         pair: points
         for pair, points in scores.alike.items()
-        if pair[0] in records and pair[1] in records and pair not in ties.apart and owner(pair[0]) != owner(pair[1])
+        if pair not in ties.apart and all(map(open_to_all, map(records.__getitem__, pair)))
     }
     for pair, voices in ties.wished.items():
         if pair[0] in records and pair[1] in records and _liftable([records[id] for id in pair], voices):
@@ -121,11 +118,13 @@ def _candidates(records: Mapping[str, Record], ties: Ties, scores: Scores) -> di
             if points is not None and points >= matching.propose:
                 found[pair] = max(points, matching.join)
     return found
-    
+
 
 def _liftable(pair: Sequence[Record], voices: Iterable[str]) -> bool:
     """Whether one owner's word may join a pair that is alike: both are there, and who wants to be asked has spoken."""
     return all(
-        record.place is not None and not undisclosed(record) and (open_to_all(record) or owner(record.id) in voices)
+        record.place is not None
+        and not undisclosed(record)
+        and (open_to_all(record) or owner(record.id) in voices)
         for record in pair
     )

@@ -12,9 +12,12 @@ from schemas.place import Address, Place
 from schemas.view import Dispute, Field, Traits, View, Voice
 from services.places import departement
 from services.sync import fields
-from services.sync.clusters import clusters, components
+from services.sync.clusters import Clustering, clusters, components, latest
 from services.sync.digest import bucket, bucket_hash, entry, followed_hash, view_root
+from services.sync.linking import Scores
+from services.sync.pairing import all_alike
 from services.sync.policy import POLICY, Policy, policy_id
+from services.sync.profiles import profile
 from services.sync.records import Pair, Record, Said, age, common_id, owner, paired
 
 __all__ = (
@@ -22,6 +25,8 @@ __all__ = (
     "Policy",
     "Record",
     "Said",
+    "Scores",
+    "batch",
     "bucket",
     "bucket_hash",
     "changed",
@@ -42,6 +47,15 @@ __all__ = (
 LONG_AGO = "1970-01-01T00:00:00Z"
 DEGREES = 10**7
 SQUARE_METRES = 100
+
+
+def batch(records: Iterable[Record], claims: Sequence[Said], policy: Policy = POLICY) -> Clustering:
+    """The clusters of all records there are, from scratch; of one id the latest record counts."""
+    known = latest(records)
+    profiles = {id: profile(id, r.place, policy) for id, r in known.items() if r.place is not None}
+    alike = all_alike(profiles, claims, policy)
+    scores = Scores(known, {pair: score.points for pair, score in alike.items()}, policy)
+    return clusters(known.values(), claims, scores)
 
 
 def merged(members: Sequence[Record], claims: Iterable[Said], policy: Policy = POLICY) -> View | None:

@@ -93,6 +93,19 @@ class Policy(Struct, frozen=True, forbid_unknown_fields=True):
     matching: Matching
 
 
+class Adopted(Struct, frozen=True):
+    """The policy by which a sync makes its view, and its id."""
+
+    policy: Policy
+    id: str
+
+
+def adopted(policy: Policy | None = None) -> Adopted:
+    """A policy, the default one if none is named, with its id."""
+    chosen = policy or load()
+    return Adopted(chosen, policy_id(chosen))
+
+
 def load(data: bytes | None = None) -> Policy:
     """The policy in the bytes of a file, or the default one, `maillage-1`.
 
@@ -101,9 +114,14 @@ def load(data: bytes | None = None) -> Policy:
     return _default() if data is None else msgspec.json.decode(data, type=Policy)
 
 
+def document(policy: Policy) -> bytes:
+    """The canonical bytes of a policy."""
+    return msgspec.json.encode(policy, order="sorted")
+
+
 def policy_id(policy: Policy | None = None) -> str:
     """The hash of a policy's canonical bytes, in hex."""
-    return sha256(msgspec.json.encode(policy or load(), order="sorted")).hexdigest()
+    return sha256(document(policy or load())).hexdigest()
 
 
 @cache

@@ -5,21 +5,23 @@ from collections.abc import Sequence
 from schemas.view import View
 from services import follow_repair_store, follow_store
 from services.postgres import Connection
-from services.sync import changes, merge, store, upkeep
+from services.sync import changes, heard, merge, placing, store
+from services.sync.policy import load
 from services.sync.records import Record, owner
 from services.sync.store import Saved
 
 
 async def recomputed(conn: Connection, id: str) -> View | None:
     """The place of this id as the events that are merged make it; None where they make none."""
+    policy = load(await store.policy_document(conn))
     nodes = {n.node: n for n in await follow_store.nodes(conn) if n.mode == "follow"}
-    touched, hidden = sorted(await upkeep.closure(conn, {id})), await store.hidden(conn)
+    touched, hidden = sorted(await placing.closure(conn, {id}, policy)), await store.hidden(conn)
     mine = [record for record in touched if owner(record) in nodes and record not in hidden]
-    read = await upkeep.read(conn, nodes, mine)
+    read = await heard.read(conn, nodes, mine)
     claims = await store.claims_about(conn, touched)
     records = [record for record in read.values() if isinstance(record, Record)]
-    for members in merge.clusters(records, claims):
-        view = merge.merged(members, claims)
+    for members in (await placing.clustered(conn, records, claims, policy)).clusters:
+        view = merge.merged(members, claims, policy)
         if view is not None and view.id == id:
             return view
     return None

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from typing import Literal
 
 from msgspec import Struct
 
@@ -9,6 +10,9 @@ from schemas.claim import Verdict
 from schemas.place import Place
 
 Pair = tuple[str, str]
+# Why a pair that is alike is not one place: not alike enough to be joined unasked; more than one fits; something
+# stands between; it would split others.
+Why = Literal["close", "several", "between", "aside"]
 
 RECORD_ID = re.compile(r"[a-z2-7]{26}:[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 

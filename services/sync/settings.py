@@ -26,6 +26,10 @@ class Settings(Struct, frozen=True):
     ] = None
     key_dir: Annotated[str, Meta(description="Folder of the signing keys.")] = "keys"
     trust: Annotated[str, Meta(description="The file that lists the nodes it listens to.")] = "trust.toml"
+    policy: Annotated[
+        str | None,
+        Meta(description="A file with the policy by which the view is made; without it, `maillage-1`."),
+    ] = None
     private_addresses: Annotated[
         tuple[str, ...],
         Meta(

@@ -8,7 +8,7 @@ from msgspec import Struct, convert
 from schemas.event import RECORD_ERASE
 from schemas.view import Head
 from services.postgres import Connection
-from services.sync.merge import Said
+from services.sync.records import Said
 
 
 class Saved(Struct, frozen=True):
@@ -117,14 +117,21 @@ async def basis(conn: Connection) -> tuple[str, str] | None:
     return None if row is None else (row["followed"], row["policy"])
 
 
-async def set_basis(conn: Connection, followed: str, policy: str) -> None:
-    """By what followed set and policy the view is made."""
+async def set_basis(conn: Connection, followed: str, policy: str, document: bytes) -> None:
+    """By what followed set and policy, its id and itself, the view is made."""
     await conn.execute(
-        """INSERT INTO merge (followed, policy) VALUES ($1, $2)
-           ON CONFLICT (singleton) DO UPDATE SET followed = $1, policy = $2""",
+        """INSERT INTO merge (followed, policy, document) VALUES ($1, $2, $3)
+           ON CONFLICT (singleton) DO UPDATE SET followed = $1, policy = $2, document = $3""",
         followed,
         policy,
+        document,
     )
+
+
+async def policy_document(conn: Connection) -> bytes | None:
+    """The policy by which the view is made; None before there is a view."""
+    document: bytes | None = await conn.fetchval("SELECT document FROM merge")
+    return document
 
 
 async def hide_only(conn: Connection, hidden: Sequence[Masked]) -> None:
@@ -186,6 +193,7 @@ async def records_of(conn: Connection, node: str) -> list[str]:
            UNION SELECT record FROM claim WHERE starts_with(record, $1 || ':')
            UNION SELECT record FROM unread WHERE starts_with(record, $1 || ':')
            UNION SELECT record FROM successor WHERE starts_with(record, $1 || ':')
+           UNION SELECT record FROM profile WHERE starts_with(record, $1 || ':')
            UNION SELECT record FROM follow_record WHERE node = $1""",
         node,
     )
@@ -286,10 +294,11 @@ async def set_successors(conn: Connection, records: Sequence[str], pairs: Sequen
         await conn.executemany("INSERT INTO successor (record, successor) VALUES ($1, $2)", pairs)
 
 
-async def neighbours(conn: Connection, records: Iterable[str]) -> set[str]:
-    """Records tied to these by what all owners say is one place, by a successor, or by being one now.
+async def neighbours(conn: Connection, records: Iterable[str], least: int, lifted: int) -> set[str]:
+    """Records on which it depends what becomes of these: what all owners say is one place, successors, copies,
+    what is alike by `least` points, or by `lifted` where an owner says that it is one, and what is one now.
 
-    What one owner alone says of another's record ties nothing: else it could make the work of all.
+    What one owner alone says of another's record that is not alike ties nothing: else it could make the work of all.
     """
     # Whoever claims `a`, owns it.
     rows = await conn.fetch(
@@ -302,10 +311,25 @@ async def neighbours(conn: Connection, records: Iterable[str]) -> set[str]:
                                        AND split_part(a, ':', 1) = split_part(b, ':', 1)
            UNION SELECT successor FROM successor WHERE record = ANY($1::text[])
            UNION SELECT record FROM successor WHERE successor = ANY($1::text[])
+           UNION SELECT original FROM copy WHERE record = ANY($1::text[])
+           UNION SELECT record FROM copy WHERE original = ANY($1::text[])
+           UNION SELECT b FROM alike WHERE a = ANY($1::text[]) AND points >= $2
+           UNION SELECT a FROM alike WHERE b = ANY($1::text[]) AND points >= $2
+           UNION SELECT c.b FROM claim c JOIN alike l ON l.a = least(c.a, c.b) AND l.b = greatest(c.a, c.b)
+               WHERE c.a = ANY($1::text[]) AND c.verdict = 'same' AND l.points >= $3
+           UNION SELECT c.a FROM claim c JOIN alike l ON l.a = least(c.a, c.b) AND l.b = greatest(c.a, c.b)
+               WHERE c.b = ANY($1::text[]) AND c.verdict = 'same' AND l.points >= $3
            UNION SELECT n.record FROM member m JOIN member n USING (view) WHERE m.record = ANY($1::text[])""",
         list(records),
+        least,
+        lifted,
     )
     return {row["record"] for row in rows}
+
+
+async def forget_said(conn: Connection) -> None:
+    """Keep nothing of what was read of claims and withdrawals."""
+    await conn.execute("TRUNCATE claim, successor, unread")
 
 
 async def set_unread(conn: Connection, read: Sequence[str], unread: Sequence[tuple[str, str]]) -> None:
@@ -337,6 +361,11 @@ async def bodies(conn: Connection, ids: Sequence[str]) -> dict[str, bytes]:
 async def remove_members(conn: Connection, records: Sequence[str]) -> None:
     """Records that are in no place any more; their ids go on answering that they were."""
     await conn.execute("UPDATE member SET view = NULL WHERE record = ANY($1::text[])", list(records))
+
+
+async def all_members(conn: Connection) -> list[str]:
+    """All records that have ever been in a place."""
+    return [row["record"] for row in await conn.fetch("SELECT record FROM member ORDER BY record")]
 
 
 async def was_member(conn: Connection, record: str) -> bool:

@@ -1,7 +1,7 @@
 """What networks say of how records relate, before anything is compared: claims, successors, copies. Pure."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from services.sync.records import Pair, Record, Said, copied, owner, paired
 
@@ -43,13 +43,12 @@ class Ties:
             self.rivals[b].append(a)
 
 
-def _successors(known: Mapping[str, Record]) -> list[Pair]:
+def _successors(known: Mapping[str, Record]) -> Iterator[Pair]:
     """Withdrawn records with the other known records that take their place."""
-    return [
-        (record.id, record.successor)
-        for record in known.values()
-        if record.place is None and record.successor in known and record.successor != record.id
-    ]
+    for record in known.values():
+        successor = record.successor
+        if record.place is None and successor and successor != record.id and successor in known:
+            yield record.id, successor
 
 
 def _copies(known: Mapping[str, Record], apart: Mapping[Pair, object]) -> set[Pair]:

@@ -9,12 +9,12 @@ from asyncpg import SerializationError
 from services import ledger, ledger_work, observed_store, postgres, relay
 from services.ledger_http import LEDGER
 from services.run import Loops, calm, keep
-from services.sync import following, trust, upkeep, witnesses
-from services.sync.context import FOLLOWING, NEWS, POOL, SETTINGS, TRUST
+from services.sync import following, trust, upkeep, witnesses, work
+from services.sync.context import FOLLOWING, NEWS, POLICY, POOL, SETTINGS, TRUST
 from services.sync.following import Followers
 
 RELAY = web.AppKey("relay", relay.Gauges)
-MERGE = web.AppKey("merge", upkeep.Gauges)
+MERGE = web.AppKey("merge", work.Gauges)
 WITNESSED = web.AppKey("witnessed", witnesses.Gauges)
 # Under load each merge may wait a little for more, as ten changes in one transaction cost hardly more than one.
 GATHER = 0.005
@@ -40,7 +40,7 @@ async def merge(app: web.Application) -> None:
         while True:
             heard = app[NEWS].heard
             try:
-                moved = await upkeep.merge_once(app[POOL], app[LEDGER].pen, app[MERGE])
+                moved = await upkeep.merge_once(app[POOL], app[LEDGER].pen, app[POLICY], app[MERGE])
             except SerializationError:
                 # The checkpoint of a second came in between.
                 continue
