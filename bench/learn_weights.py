@@ -1,29 +1,37 @@
-"""`python -m bench.learn_weights`: learn the points of the policy from labelled pairs, and write them into its file.
+"""`python -m bench.learn_weights`: learn the points of a policy from labelled pairs, and write them into its file.
 
-Logistic regression with an L2 penalty, as in "Fellegi-Sunter form": one weight for each level of each feature. A
-better level never gets fewer points than a worse one: the levels of a feature are fitted as steps that are not
-negative. Where pairs say nothing a weight stays at its `PRIOR`. Ten points double the odds.
+Logistic regression with an L2 penalty: one weight for each level of each feature, which makes an additive table in
+the form of Fellegi and Sunter. A better level never gets fewer points than a worse one, and `missing` none
+outside of what the others get. Thresholds and tables are written by people, and stay as they are.
 """
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import click
+import msgspec
 import numpy as np
+from msgspec.structs import replace
 from scipy.optimize import minimize
 
-from bench.labelled import Labelled
-from services.sync.matching import FEATURES, MISSING
-from services.sync.policy import Points
+from bench.labelled import SHARED, Labelled, profiles, read_pairs, read_records
+from services.sync.matching import FEATURES, MISSING, levels
+from services.sync.policy import Points, Policy, load
+from services.sync.records import Pair
 
 # An array of NumPy, which is not there where types are checked.
 Matrix = Any
-Level = tuple[str, str]
+Levels = Mapping[Pair, Mapping[str, str]]
 
 POLICY = Path(__file__).parents[1] / "services" / "sync" / "policies" / "maillage-1.json"
 PER_NAT = 10 / np.log(2)
 PENALTY = 0.3
-# From worst to best; a level that is not named here goes its own way, as `missing` does.
+# Lists avoid naming two of their own places alike, so that such pairs say less of pairs across networks.
+WITHIN = 0.1
+# From worst to best.
 LADDERS: dict[str, tuple[str, ...]] = {
     "distance": ("far", "10000", "3000", "1000", "300", "100", "25"),
     "name": ("unlike", "little", "like", "close", "same"),
@@ -43,9 +51,13 @@ LADDERS: dict[str, tuple[str, ...]] = {
     "body": ("differs", "same"),
     "network": ("same", "other"),
 }
-APART = {"name": ("dull",), "leftover": ("number",)}
-# What is assumed of levels that the pairs hardly show, in natural logarithms of odds.
-PRIOR: dict[Level, float] = {
+# Neither better nor worse than the others.
+BESIDE = {"name": ("dull",), "leftover": ("number",)}
+# What is assumed, in natural logarithms of odds, of levels that labelled pairs hardly show: they are chosen among
+# neighbours, and no two lists give identifiers yet.
+PRIOR = {
+    ("distance", "far"): -4.0,
+    ("distance", "10000"): -1.5,
     ("identifier", "same"): 4.0,
     ("identifier", "differs"): -1.0,
     ("body", "same"): 0.7,
@@ -54,70 +66,97 @@ PRIOR: dict[Level, float] = {
 }
 
 
-def columns() -> list[Level]:
-    """Every (feature, level), ladder by ladder."""
-    return [
-        (feature, level)
-        for feature in FEATURES
-        for level in (*LADDERS[feature], *APART.get(feature, ()), MISSING)
-    ]
+def columns() -> list[tuple[str, str]]:
+    """Every (feature, level)."""
+    return [(f, level) for f in FEATURES for level in (*LADDERS[f], *BESIDE.get(f, ()), MISSING)]
 
 
-def one_hot(seen: Sequence[Mapping[str, str]]) -> Matrix:
-    """Pairs as rows of 0 and 1, by `columns`."""
-    at = {level: n for n, level in enumerate(columns())}
-    rows = np.zeros((len(seen), len(at)))
-    for row, found in zip(rows, seen, strict=True):
-        for level in found.items():
-            row[at[level]] = 1
-    return rows
+def seen(pairs: Sequence[Labelled], places: Mapping[str, Any], policy: Policy) -> dict[Pair, dict[str, str]]:
+    """The levels of the pairs that are not vetoed."""
+    known = profiles(places, policy)
+    found = {p.pair: levels(known[p.a], known[p.b], policy.matching) for p in pairs}
+    return {pair: level for pair, level in found.items() if level is not None}
 
 
-def steps() -> tuple[Matrix, Matrix]:
-    """The matrix that makes weights of steps, and which steps may not be negative."""
-    every = columns()
-    matrix, climbs = np.eye(len(every)), np.zeros(len(every), bool)
-    for n, (feature, level) in enumerate(every):
-        ladder = LADDERS[feature]
-        if level in ladder[1:]:
-            climbs[n] = True
-            matrix[n, n - ladder.index(level) : n] = 1
-    return matrix, climbs
-
-
-def fit(rows: Matrix, same: Matrix, penalty: float = PENALTY) -> tuple[Matrix, float]:
-    """The weights and the intercept that make the labels likeliest, in natural logarithms of odds."""
-    matrix, climbs = steps()
-    prior = np.array([PRIOR.get(level, 0.0) for level in columns()])
-
-    def loss(at: Matrix) -> tuple[float, Matrix]:
-        weights, intercept = matrix @ at[:-1], at[-1]
-        odds = rows @ weights + intercept
-        slope = 1 / (1 + np.exp(-odds)) - same
-        lost = np.logaddexp(0, odds).sum() - same @ odds + penalty / 2 * ((weights - prior) ** 2).sum()
-        change = matrix.T @ (rows.T @ slope + penalty * (weights - prior))
-        return float(lost), np.append(change, slope.sum())
-
-    bounds = [(0, None) if climb else (None, None) for climb in climbs] + [(None, None)]
-    found = minimize(loss, np.zeros(len(climbs) + 1), jac=True, bounds=bounds, method="L-BFGS-B",
-                     options={"maxiter": 5000, "maxfun": 20000})  # fmt: skip
-    return matrix @ found.x[:-1], float(found.x[-1])
-
-
-def points(weights: Matrix, intercept: float) -> Points:
-    """Weights as integer points by feature and level; what all pairs have in common goes to `network`."""
+def learned(pairs: Sequence[Labelled], found: Levels) -> Points:
+    """The points of each feature and level that labelled pairs teach."""
+    used = [p for p in pairs if p.label != "unsure" and p.pair in found]
+    at = {column: n for n, column in enumerate(columns())}
+    rows = np.zeros((len(used), len(at)))
+    for row, pair in zip(rows, used, strict=True):
+        row[[at[level] for level in found[pair.pair].items()]] = 1
+    same = np.array([float(p.label == "match") for p in used])
+    counts = np.array([1.0 if p.across else WITHIN for p in used])
+    weights, intercept = fit(rows, same, counts)
     table: Points = {feature: {} for feature in FEATURES}
-    for (feature, level), weight in zip(columns(), weights, strict=True):
+    for (feature, level), weight in zip(at, weights, strict=True):
+        # What all pairs have in common goes to the one feature that every pair has.
         common = intercept if feature == "network" else 0.0
         table[feature][level] = round((weight + common) * PER_NAT)
     return table
 
 
-def learned(
-    pairs: Sequence[Labelled], seen: Mapping[str, Mapping[str, str]], penalty: float = PENALTY
-) -> Points:
-    """Points learned from pairs whose levels are given by `a b`."""
-    used = [p for p in pairs if p.label != "unsure" and f"{p.a} {p.b}" in seen]
-    rows = one_hot([seen[f"{p.a} {p.b}"] for p in used])
-    same = np.array([float(p.label == "match") for p in used])
-    return points(*fit(rows, same, penalty))
+def fit(rows: Matrix, same: Matrix, counts: Matrix) -> tuple[Matrix, float]:
+    """The weights and the intercept that make the labels likeliest, in natural logarithms of odds."""
+    prior = np.array([PRIOR.get(column, 0.0) for column in columns()])
+    climbs = order()
+
+    def loss(at: Matrix) -> tuple[float, Matrix]:
+        weights, odds = at[:-1], rows @ at[:-1] + at[-1]
+        slope = counts * (1 / (1 + np.exp(-odds)) - same)
+        lost = counts @ (np.logaddexp(0, odds) - same * odds) + PENALTY / 2 * ((weights - prior) ** 2).sum()
+        return float(lost), np.append(rows.T @ slope + PENALTY * (weights - prior), slope.sum())
+
+    above = {"type": "ineq", "fun": lambda at: climbs @ at, "jac": lambda at: climbs}
+    start = np.zeros(len(prior) + 1)
+    found = minimize(loss, start, jac=True, method="SLSQP", constraints=above, options={"maxiter": 1000})
+    if not found.success:
+        raise RuntimeError(found.message)
+    return found.x[:-1], float(found.x[-1])
+
+
+def order() -> Matrix:
+    """A row for each (worse, better) level, whose product with the weights may not be negative."""
+    at = {column: n for n, column in enumerate(columns())}
+    rows = []
+    for feature, ladder in LADDERS.items():
+        steps = [*pairwise(ladder), (ladder[0], MISSING), (MISSING, ladder[-1])]
+        for worse, better in steps:
+            row = np.zeros(len(at) + 1)
+            row[at[feature, better]], row[at[feature, worse]] = 1, -1
+            rows.append(row)
+    return np.array(rows)
+
+
+def written(policy: Policy) -> bytes:
+    """A policy as a file that people can read and compare: sorted, one entry a line."""
+    return msgspec.json.format(msgspec.json.encode(policy, order="deterministic"), indent=1) + b"\n"
+
+
+@click.command()
+@click.option(
+    "--pairs", default=SHARED / "pairs.csv", type=Path, help="CSV id1,id2,label, or claims as JSON Lines"
+)
+@click.option(
+    "--records", default=SHARED / "records.jsonl", type=Path, help="places as JSON Lines {id, place}"
+)
+@click.option("--policy", "file", default=POLICY, type=Path, help="the policy to change")
+@click.option("--origin", help="what the policy says of the origin of the pairs")
+def main(pairs: Path, records: Path, file: Path, origin: str | None) -> None:
+    """Learn the points from pairs, and write them into the file of a policy."""
+    policy = load(file.read_bytes())
+    read = read_pairs(pairs)
+    table = learned(read, seen(read, read_records(records), policy))
+    matching = replace(policy.matching, weights=table)
+    told = (
+        f"{origin or pairs.name}: {len(read)} pairs"
+        if origin or table != policy.matching.weights
+        else policy.pairs
+    )
+    date = f"{datetime.now(UTC):%Y-%m-%d}" if table != policy.matching.weights else policy.date
+    file.write_bytes(written(replace(policy, matching=matching, pairs=told, date=date)))
+    click.echo(f"{len(read)} pairs; {file.name} written")
+
+
+if __name__ == "__main__":
+    main()

@@ -9,7 +9,7 @@ from services.sync.naming import Name
 SHORTEST, LONGER = 4, 8
 
 
-class Aligned(Struct, frozen=True):
+class Aligned(Struct, frozen=True, gc=False):
     """What two names share. `share` is in per cent of their weight; `rare` whether a rare word is shared;
     `left` and `right` the greatest weight of a word that has no fellow in the other name, 0 for none.
     """

@@ -22,7 +22,7 @@ NUMBER = re.compile(r"[0-9]{1,4}")
 PRECISE = ("exact", "street")
 
 
-class Site(Struct, frozen=True):
+class Site(Struct, frozen=True, gc=False):
     """Where a record says that its place is; what is not known is empty or None.
 
     `lat` and `lon` are integers of 1e-7 degrees. `coarse`: the point is that of a commune. `precise`: it is
@@ -114,11 +114,17 @@ def _street(address: Address, city: Sequence[str], tables: Tables) -> tuple[str,
     ways = [at for at, word in enumerate(words) if word in tables.ways]
     start = ways[0] + 1 if ways else 0
     house = _house(words[: ways[0]] if ways else words, tables)
-    dull = tables.articles | tables.fillers | tables.ways
-    street = [w for w in words[start:] if w not in dull and not numeric(w) and len(w) > 1]
+    street = [word for word in words[start:] if len(word) > 1 and _telling(word, tables)]
     # What remains of `Lyon` in `7 place Colbert 69001 Lyon` says nothing of the street.
     own = [word for word in street if word not in city]
     return house, tuple(dict.fromkeys(own or street))
+
+
+def _telling(word: str, tables: Tables) -> bool:
+    """Whether a word of an address is part of the name of a street."""
+    if numeric(word) or word in tables.articles:
+        return False
+    return word not in tables.fillers and word not in tables.ways
 
 
 def _house(words: Sequence[str], tables: Tables) -> str:

@@ -18,14 +18,14 @@ from services.sync.records import owner
 MISSING = "missing"
 
 
-class Score(Struct, frozen=True):
+class Score(Struct, frozen=True, gc=False):
     """The points of a pair, and (feature, level, points) for each feature: why."""
 
     points: int
     features: tuple[tuple[str, str, int], ...]
 
 
-class Sight(Struct):
+class Sight(Struct, gc=False):
     """A pair as the features see it; the smaller record id first."""
 
     a: Profile
@@ -89,8 +89,10 @@ def _vetoed(sight: Sight) -> bool:
         return False
     if not (sight.a.site.precise and sight.b.site.precise):
         return False
-    mine, theirs = sight.a.reach, sight.b.reach
-    return not any(set(getattr(mine, f)) & set(getattr(theirs, f)) for f in mine.__struct_fields__)
+    a, b = sight.a.reach, sight.b.reach
+    # A domain is no identifier of a place: chains and departments share one from coast to coast.
+    owned = ((a.phones, b.phones), (a.emails, b.emails), (a.accounts, b.accounts), (a.places, b.places))
+    return all(set(mine).isdisjoint(theirs) for mine, theirs in owned)
 
 
 # --- names -----------------------------------------------------------------------------------------------

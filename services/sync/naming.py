@@ -17,7 +17,7 @@ PIECES = re.compile(r"[0-9]+|[^ 0-9]+")
 ASIDE = re.compile(r"\(([^()]{3,})\)")
 
 
-class Name(Struct, frozen=True):
+class Name(Struct, frozen=True, gc=False):
     """One name of a place. `glued` are its words in one; `words` are (word, weight) in their order, without
     numbers; `numbers` and `trades` (what the name says that the place does) are sorted.
     """

@@ -10,11 +10,11 @@ from services.sync.naming import Name, names, numeric
 from services.sync.policy import Policy
 from services.sync.reaching import Reach, reach
 
-# So many letters at the start of a word are rarely mistyped.
-STEM = 4
+# So many letters at the start of a word are rarely mistyped; of a name in one word, or a long word, so many.
+STEM, LONG_STEM = 4, 6
 
 
-class Profile(Struct, frozen=True):
+class Profile(Struct, frozen=True, gc=False):
     """A record as the matcher sees it.
 
     Two records may be one place only where they share one of `keys` (sorted, distinct). Where `automatic` is
@@ -41,7 +41,7 @@ def profile(record: str, place: Place, policy: Policy) -> Profile:
     known = sorted(_contacts(reached))
     return Profile(
         record=record,
-        keys=tuple(sorted({*cells(where), *known, *_word_keys(rare, where)})),
+        keys=tuple(sorted({*cells(where), *known, *_word_keys(rare, called, where)})),
         automatic=place.kind != "undisclosed" and place.join != "claims",
         names=called,
         site=where,
@@ -70,9 +70,13 @@ def _contacts(reached: Reach) -> Iterator[str]:
             yield f"{kind}:{value}"
 
 
-def _word_keys(rare: set[str], where: Site) -> Iterator[str]:
-    """(commune, rare word) and (département, rare word)."""
-    for area in (where.insee or " ".join(where.city), where.departement):
+def _word_keys(rare: set[str], called: tuple[Name, ...], where: Site) -> Iterator[str]:
+    """(commune, whole name), (commune, rare word) and (département, rare word)."""
+    city = " ".join(where.city)
+    if city:
+        for name in called:
+            yield f"n:{city}:{name.glued}"
+    for area in (where.insee, city, where.departement):
         if area:
             for word in rare:
                 yield f"w:{area}:{word}"
@@ -82,9 +86,11 @@ def _hints(rare: set[str], called: tuple[Name, ...], where: Site) -> Iterator[st
     """Starts of rare words, starts of names in one word, trades with the commune, and the address."""
     for word in rare:
         yield word[:STEM]
+        yield word[:LONG_STEM]
+    city = " ".join(where.city)
     for name in called:
-        yield name.glued[: STEM + 2]
+        yield name.glued[:LONG_STEM]
         for trade in name.trades:
-            yield f"{trade}:{' '.join(where.city)}"
+            yield f"{trade}:{city}"
     if where.house and where.street:
         yield f"{where.house}:{where.street[-1]}"

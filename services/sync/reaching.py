@@ -25,7 +25,7 @@ HOME = frozenset({"", "index", "index.html", "index.php", "fr", "home", "accueil
 NATIONAL = 9
 
 
-class Reach(Struct, frozen=True):
+class Reach(Struct, frozen=True, gc=False):
     """How a record says that its place is reached; each sorted.
 
     `domains` are registrable, of its sites and mailboxes, without what anybody may have; `pages` are hosts
