@@ -40,7 +40,7 @@ async def read(conn: Connection, nodes: Mapping[str, Node], ids: Sequence[str]) 
 
 def places(latest: Sequence[Latest], nodes: Mapping[str, Node]) -> dict[str, Record | str]:
     """Those that are places, or why they cannot be read; all are of these nodes."""
-    created = {node: _milliseconds(found) for node, found in nodes.items() if found.created}
+    created = {node: founded(found) for node, found in nodes.items() if found.created}
     return {x.record: record(x, created.get(x.node, 0)) for x in latest if is_place(x)}
 
 
@@ -102,7 +102,7 @@ def record(latest: Latest, created: int) -> Record | str:
     )
 
 
-def _milliseconds(node: Node) -> int:
-    """When a node says that it was founded; the beginning of time where it says nothing that can be read."""
+def founded(node: Node) -> int:
+    """When a node says that it was founded, in Unix milliseconds; 0 where it says nothing that can be read."""
     since = fields.moment(node.created)
     return int(datetime.fromisoformat(since).timestamp() * 1000) if since else 0

@@ -25,9 +25,10 @@ from services.follow import Context, Follower
 from services.follow_store import Source
 from services.inbox import Inbox, Message
 from services.ledger import Pen
-from services.sync import merge, store, upkeep
+from services.sync import heard, merge, policy, store, upkeep
 from services.sync.merge import Record, Said
 from services.sync.store import Latest
+from services.sync.work import Gauges
 from tests.federation import truth
 from tests.federation.network import CONFLICT, GONE, Network
 from tests.federation.shelf import Shelf
@@ -265,18 +266,18 @@ class Sync(Listener):
         super().__init__(pool, wire)
         self.known = known
         self.pen, self.merging = pen, Fused(pool)
-        self.gauges = upkeep.Gauges(CollectorRegistry())
+        self.gauges = Gauges(CollectorRegistry())
         self.log = truth.ViewLog()
 
     async def merges(self) -> bool:
         """One merge."""
-        return await upkeep.merge_once(self.merging, self.pen, self.gauges)  # type: ignore[arg-type]
+        return await upkeep.merge_once(self.merging, self.pen, policy.adopted(), self.gauges)  # type: ignore[arg-type]
 
     async def held(self) -> dict[str, bytes]:
         """The view of what is held of the nodes that are followed now, from nothing."""
         async with self.pool.acquire() as conn:
             nodes = [n for n in await follow_store.nodes(conn) if n.mode == "follow" and n.epoch > 0]
-            created = {n.node: upkeep._milliseconds(n) for n in nodes}
+            created = {n.node: heard.founded(n) for n in nodes}
             rows = await conn.fetch(
                 "SELECT record FROM follow_record WHERE node = ANY($1::text[])", [*created]
             )
@@ -328,12 +329,12 @@ class Reading:
 
     def _record(self, x: Latest, created: int) -> Record | str | None:
         if x.leaf not in self.known.held:
-            self.known.held[x.leaf] = upkeep._record(x, created) if upkeep._is_place(x) else None
+            self.known.held[x.leaf] = heard.record(x, created) if heard.is_place(x) else None
         return self.known.held[x.leaf]
 
     def _said(self, x: Latest) -> Said | None:
         if x.leaf not in self.known.said:
-            self.known.said[x.leaf] = upkeep._said(x) if x.type == CLAIM_PUT else None
+            self.known.said[x.leaf] = heard.said(x) if x.type == CLAIM_PUT else None
         return self.known.said[x.leaf]
 
 
@@ -357,7 +358,7 @@ class Light(Listener):
         """What the view is made of, which is as it should be: records and claims in force, as the merge reads them."""
         for node in nodes:
             truth.shelves_what_it_followed(self.shelf.tables, node)
-        created = {n.node: upkeep._milliseconds(n) for n in self.shelf.tables.nodes.values()}
+        created = {n.node: heard.founded(n) for n in self.shelf.tables.nodes.values()}
         held = [(latest, created[node]) for node in self.wire.nodes for latest in self._latest(node)]
         read = Reading(self.known).inputs(held)
         assert read == truth.inputs(nodes, self.known)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
@@ -17,8 +17,10 @@ from services import foreign, identity, ledger, ledger_store, merkle, signing
 from services.identity import Identity
 from services.merkle import Range
 from services.postgres import Connection
-from services.sync import fields, merge
-from services.sync.merge import Record, Said
+from services.sync import fields, merge, pairing
+from services.sync.merge import Record, Said, Scores
+from services.sync.profiles import profile
+from services.sync.records import Pair
 from tests.federation.network import Entry, Network
 from tests.federation.shelf import Tables
 from tests.sync import oracle
@@ -90,7 +92,7 @@ def views(nodes: Sequence[Network], known: Known) -> dict[str, View]:
 def view_of(found: Sequence[Record], said: Sequence[Said], known: Known) -> dict[str, View]:
     """The view of records and claims."""
     views: list[View | None] = []
-    for group in merge.clusters(found, said):
+    for group in merge.batch(found, said).clusters:
         ids = {record.id for record in group}
         about = frozenset(s for s in said if s.a in ids or s.b in ids)
         key = (tuple((r.id, r.leaf) for r in group), about)
@@ -122,7 +124,13 @@ def agrees_with_the_oracle(nodes: Sequence[Network], found: dict[str, View]) -> 
     """An independent reading of the rules finds these places, ids and values."""
     known, said = records(nodes), claims(nodes)
     by_id = {record["id"]: record for record in known}
-    groups = [g for g in oracle.clusters(known, said) if any(by_id[id]["place"] is not None for id in g)]
+    alike, score = _points(known, said)
+    rules = {name: getattr(merge.POLICY.matching, name) for name in ("join", "propose", "apart", "margin")}
+    groups = [
+        group
+        for group in oracle.clusters(known, said, alike, score, rules)
+        if any(by_id[id]["place"] is not None for id in group)
+    ]
     assert {frozenset(view.aliases) for view in found.values()} == set(groups)
     for group in groups:
         members = [by_id[id] for id in group]
@@ -136,6 +144,16 @@ def agrees_with_the_oracle(nodes: Sequence[Network], found: dict[str, View]) -> 
                 said_by,
                 others,
             )
+
+
+def _points(
+    known: Sequence[Json], said: Sequence[Json]
+) -> tuple[dict[Pair, int], Callable[[str, str], int | None]]:
+    """The points of the pairs that are compared, and those of any pair: the rule of clusters begins there."""
+    records = {r.id: r for r in msgspec.convert(known, list[Record])}
+    profiles = {id: profile(id, r.place, merge.POLICY) for id, r in records.items() if r.place is not None}
+    found = pairing.all_alike(profiles, msgspec.convert(said, list[Said]), merge.POLICY)
+    return {pair: one.points for pair, one in found.items()}, Scores(records, {}, merge.POLICY).of
 
 
 async def stands_on(conn: Connection, nodes: Sequence[Network], expected: dict[str, View]) -> list[Any]:

@@ -67,62 +67,168 @@ def objections(records, claims, group, other):
             yield x, y, {node_of(x)}
 
 
+def unlike(records, claims, group, other, score, rules):
+    """Pairs across two groups that are too unlike to be one place unasked, and the networks of both."""
+    for x, y in itertools.product(group, other):
+        both_there = records[x]["place"] is not None and records[y]["place"] is not None
+        if both_there and not accepted(records, claims, x, y):
+            points = score(*sorted((x, y)))
+            if points is None or points < rules["apart"]:
+                yield x, y, {node_of(x), node_of(y)}
+
+
 def group_of(groups, x):
     return next(g for g in groups if x in g)
 
 
-def tried(records, claims, groups, x, y):
-    """Groups after an attempt to join two records, and who objected."""
+def united(groups, x, y):
+    one, other = group_of(groups, x), group_of(groups, y)
+    return [g for g in groups if g not in (one, other)] + [one | other]
+
+
+def against(records, claims, groups, edge, score, rules):
+    """Who stands between two records: (u, v, the networks that answer for it)."""
+    kind, x, y = edge
     one, other = group_of(groups, x), group_of(groups, y)
     if one == other:
-        return groups, []
-    against = list(objections(records, claims, one, other))
-    if against:
-        return groups, against
-    return [g for g in groups if g not in (one, other)] + [one | other], []
+        return []
+    found = list(objections(records, claims, one, other))
+    if kind == "alike":
+        ends = {node_of(x), node_of(y)}
+        for u, v, networks in unlike(records, claims, one, other, score, rules):
+            found.append((u, v, networks - ends or networks))
+    return found
 
 
-def one_part(records, claims, ids, edges):
+def one_part(records, claims, ids, edges, score, rules):
     """Join the records of one connected part; start again without those who split others."""
     aside = set()
     while True:
         groups, splitters = [frozenset([i]) for i in ids], set()
-        for x, y in edges:
+        for edge in edges:
+            _, x, y = edge
             if x in aside or y in aside:
                 continue
-            groups, against = tried(records, claims, groups, x, y)
-            owners = {node_of(x), node_of(y)}
-            if against and not any(voices & owners for _, _, voices in against):
-                splitters = {r for u, v, voices in against for r in (u, v) if node_of(r) in voices}
+            who = against(records, claims, groups, edge, score, rules)
+            if not who:
+                groups = united(groups, x, y)
+            elif not any(voices & {node_of(x), node_of(y)} for _, _, voices in who):
+                splitters = {r for u, v, voices in who for r in (u, v) if node_of(r) in voices}
                 break
         if not splitters:
             break
         aside |= splitters
-    for x, y in edges:
-        if x in aside or y in aside:
-            groups, _ = tried(records, claims, groups, x, y)
+    for edge in edges:
+        kind, x, y = edge
+        last = kind == "said" and (x in aside or y in aside)
+        if last and not against(records, claims, groups, edge, score, rules):
+            groups = united(groups, x, y)
     return groups
 
 
-def clusters(records, claims):
-    """The set of frozensets of record ids that are one place."""
-    records = {r["id"]: r for r in records}
-    pairs = itertools.combinations(sorted(records), 2)
-    edges = sorted(p for p in pairs if accepted(records, claims, *p))
-    groups = []
-    left = set(records)
+def connected(ids, pairs):
+    """The parts that pairs connect."""
+    left, parts = set(ids), []
     while left:
         part = {left.pop()}
-        while more := {r for e in edges if set(e) & part for r in e} - part:
+        while more := {r for p in pairs if set(p) & part for r in p} - part:
             part |= more
         left -= part
-        groups += one_part(records, claims, part, [e for e in edges if set(e) <= part])
+        parts.append(part)
+    return parts
+
+
+def asks_first(record):
+    return record["place"].get("kind") == "undisclosed" or record["place"].get("join") == "claims"
+
+
+def candidates(records, claims, alike, score, rules):
+    """The points of pairs that might be joined without the word of both owners."""
+    found = {
+        (x, y): points
+        for (x, y), points in alike.items()
+        if not asks_first(records[x]) and not asks_first(records[y]) and not said_apart(claims, x, y)
+    }
+    for x, y in itertools.combinations(sorted(records), 2):
+        wish = {c["claimant"] for c in claims if {c["a"], c["b"]} == {x, y} and c["verdict"] == "same"}
+        wish &= {node_of(x), node_of(y)}
+        if (
+            not wish
+            or node_of(x) == node_of(y)
+            or said_apart(claims, x, y)
+            or accepted(records, claims, x, y)
+        ):
+            continue
+        places = [records[r]["place"] for r in (x, y)]
+        if None in places or any(p.get("kind") == "undisclosed" for p in places):
+            continue
+        if any(
+            p.get("join") == "claims" and node_of(r) not in wish for r, p in zip((x, y), places, strict=True)
+        ):
+            continue
+        points = score(x, y)
+        if points is not None and points >= rules["propose"]:
+            found[x, y] = max(points, rules["join"])
+    return found
+
+
+def unrivalled(found, said_groups, pair, rules):
+    """Whether each of two records is the only one of its network that fits the other so well."""
+    for one, other in (pair, pair[::-1]):
+        for rival, points in found.items():
+            if one in rival:
+                third = rival[0] if rival[1] == one else rival[1]
+                same_side = node_of(third) == node_of(other)
+                if (
+                    same_side
+                    and third not in group_of(said_groups, other)
+                    and points > found[pair] - rules["margin"]
+                ):
+                    return False
+    return True
+
+
+def copies(records, claims):
+    """Pairs of a record and the one that it says it was copied from."""
+    found = set()
+    for x, record in records.items():
+        y = ((record["place"] or {}).get("origin") or {}).get("id")
+        if (
+            y not in records
+            or records[y]["place"] is None
+            or node_of(x) == node_of(y)
+            or said_apart(claims, x, y)
+        ):
+            continue
+        if not asks_first(records[y]) and record["place"].get("kind") != "undisclosed":
+            found.add(tuple(sorted((x, y))))
+    return found
+
+
+def clusters(records, claims, alike, score, rules):
+    """The set of frozensets of record ids that are one place.
+
+    `alike` are the points of the pairs that were compared, `score(x, y)` those of any, `rules` the thresholds.
+    """
+    records = {r["id"]: r for r in records}
+    said = sorted(p for p in itertools.combinations(sorted(records), 2) if accepted(records, claims, *p))
+    found = candidates(records, claims, alike, score, rules)
+    said_groups = [frozenset(part) for part in connected(records, said)]
+    joins = [p for p in found if found[p] >= rules["join"] and p not in said]
+    joins = [p for p in joins if unrivalled(found, said_groups, p, rules)]
+    copied = copies(records, claims) - set(said)
+    edges = [("said", *p) for p in said] + [("copied", *p) for p in sorted(copied)]
+    edges += [("alike", *p) for p in sorted(joins, key=lambda p: (-found[p], p)) if p not in copied]
+    groups = []
+    for part in connected(records, [e[1:] for e in edges]):
+        groups += one_part(records, claims, part, [e for e in edges if e[1] in part], score, rules)
     for gone in sorted(records):
         home = records[gone]["successor"]
         if records[gone]["place"] is not None or home not in records or node_of(home) == node_of(gone):
             continue
-        if all(records[r]["place"] is None for r in group_of(groups, gone)):
-            groups, _ = tried(records, claims, groups, gone, home)
+        taken_back = all(records[r]["place"] is None for r in group_of(groups, gone))
+        if taken_back and not against(records, claims, groups, ("said", gone, home), score, rules):
+            groups = united(groups, gone, home)
     return set(groups)
 
 

@@ -9,8 +9,8 @@ import pytest
 from schemas.claim import Verdict
 from services import postgres
 from services.sync import app as sync_app
-from services.sync import store, upkeep
-from services.sync.merge import Said
+from services.sync import placing, store
+from services.sync.merge import POLICY, Said
 from tests.conftest import Federation
 
 A, B, C = (letter * 26 for letter in "abc")
@@ -31,7 +31,7 @@ async def touched(url: str, claims: Sequence[Said], start: str) -> set[str]:
     async with postgres.pool(url, migrations=sync_app.SCRIPTS) as pool, pool.acquire() as conn:
         rows = [(rid(said.claimant, 900_000 + n), n, said) for n, said in enumerate(claims)]
         await store.set_claims(conn, rows)
-        return await upkeep.closure(conn, {start})
+        return await placing.closure(conn, {start}, POLICY)
 
 
 @pytest.mark.parametrize("verdict", get_args(Verdict))

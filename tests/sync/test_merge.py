@@ -4,7 +4,9 @@ import functools
 import json
 import random
 from collections import Counter
+from collections.abc import Sequence
 from hashlib import sha256
+from itertools import combinations
 from typing import Any
 
 import msgspec
@@ -18,7 +20,8 @@ from schemas.place import Place
 from schemas.view import View
 from services.canonical import jcs
 from services.sync import merge
-from services.sync.merge import POLICY, Record, Said, clusters, merged, public, view_bytes
+from services.sync.clusters import Cluster, latest
+from services.sync.merge import POLICY, Record, Said, Scores, merged, public, view_bytes
 from tests.sync import oracle
 
 A, B, C, D = (letter * 26 for letter in "abcd")
@@ -56,9 +59,30 @@ def both(verdict: Any, one: Record, other: Record) -> list[Said]:
     return [say(one.id[:26], verdict, one, other), say(other.id[:26], verdict, one, other)]
 
 
-def parts(records: list[Record], claims: list[Said]) -> set[frozenset[str]]:
+Points = dict[tuple[str, str], int | None]
+RULES = {name: getattr(POLICY.matching, name) for name in ("join", "propose", "apart", "margin")}
+# Of a pair of which nothing is said: neither alike nor too unlike.
+NEITHER = (RULES["apart"] + min(RULES["propose"], RULES["join"] - RULES["margin"])) // 2
+
+
+class Given(Scores):
+    """Points as a test gives them."""
+
+    def _scored(self, a: str, b: str) -> int | None:
+        return NEITHER
+
+
+def clusters(
+    records: Sequence[Record], claims: Sequence[Said], points: Points | None = None
+) -> list[Cluster]:
+    """The clusters, with these points."""
+    known = latest(records)
+    return merge.clusters(known.values(), claims, Given(known, points or {}, POLICY)).clusters
+
+
+def parts(records: list[Record], claims: list[Said], points: Points | None = None) -> set[frozenset[str]]:
     """The clusters as sets of ids."""
-    return {frozenset(r.id for r in group) for group in clusters(records, claims)}
+    return {frozenset(r.id for r in group) for group in clusters(records, claims, points)}
 
 
 def one_view(members: list[Record], claims: list[Said] | None = None) -> View:
@@ -68,9 +92,9 @@ def one_view(members: list[Record], claims: list[Said] | None = None) -> View:
     return view
 
 
-def everything(records: list[Record], claims: list[Said]) -> dict[str, bytes]:
+def everything(records: list[Record], claims: list[Said], points: Points | None = None) -> dict[str, bytes]:
     """All views, by common id."""
-    views = [merged(group, claims) for group in clusters(records, claims)]
+    views = [merged(group, claims) for group in clusters(records, claims, points)]
     return {view.id: view_bytes(view) for view in views if view is not None}
 
 
@@ -99,9 +123,26 @@ DRAWN: dict[str, list[Any]] = {
         {"street": "3 rue X", "postcode": "35000"},
         {"street": "rue X", "postcode": "00000"},
     ],
+    "join": [None, None, None, "claims"],
     "operator": [None, {}, {"name": "Asso"}, {"name": "Asso", "legal_forms": ["association"]}],
     "surface": [None, {"built_m2": 120.5}],
 }
+
+
+def drawn_points(records: Sequence[dict[str, Any]]) -> Points:
+    """Points of pairs of present records of two networks, most of them where the rules change their mind."""
+    chance = random.Random("".join(r["id"] for r in records) + str(len(records)))
+    join, propose, apart, margin = (RULES[name] for name in ("join", "propose", "apart", "margin"))
+    edges = [join - margin, propose, apart, join, join + margin, join + 2 * margin]
+    values = [None, *(at + by for at in edges for by in (-1, 0, 1)), *[join + n for n in range(5, 100, 8)]]
+    there = sorted(r["id"] for r in records if r["place"] is not None)
+    pairs = [(a, b) for a, b in combinations(there, 2) if a[:26] != b[:26]]
+    return {pair: chance.choice(values) for pair in pairs if chance.random() < 0.6}
+
+
+def alike_of(points: Points) -> dict[tuple[str, str], int]:
+    """The points of pairs that are no veto."""
+    return {pair: much for pair, much in points.items() if much is not None}
 
 
 def federations(size: int = 8) -> st.SearchStrategy[Any]:
@@ -123,6 +164,8 @@ def federation(chance: random.Random, size: int) -> tuple[list[dict[str, Any]], 
     records = []
     for record_id in ids:
         said = {k: v for k, v in ((k, chance.choice(v)) for k, v in DRAWN.items()) if v is not None}
+        if chance.random() < 0.15:
+            said["origin"] = {"system": "copie", "id": chance.choice(ids)}
         records.append(
             {
                 "id": record_id,
@@ -158,8 +201,12 @@ def read(drawn: tuple[list[dict[str, Any]], list[dict[str, Any]]]) -> tuple[list
 @settings(max_examples=600, deadline=None)
 def test_records_are_joined_as_the_oracle_joins_them(drawn: Any) -> None:
     """What is one place, and under which id, is what an independent reading of the rules finds."""
-    found = clusters(*read(drawn))
-    assert {frozenset(r.id for r in group) for group in found} == oracle.clusters(*drawn)
+    points = drawn_points(drawn[0])
+    records, claims = read(drawn)
+    found = clusters(records, claims, points)
+    assert {frozenset(r.id for r in group) for group in found} == oracle.clusters(
+        *drawn, alike_of(points), lambda x, y: points.get((x, y), NEITHER), RULES
+    )
     by_id = {r["id"]: r for r in drawn[0]}
     for group in found:
         assert merge.common_id(group) == group[0].id == oracle.elder([by_id[r.id] for r in group])
@@ -187,24 +234,28 @@ def test_values_are_chosen_as_the_oracle_chooses_them(drawn: Any) -> None:
 def test_order_and_repeats_change_no_byte(drawn: Any, chance: random.Random) -> None:
     """Records and claims in any order, some twice and some in an older version, give the same bytes."""
     records, claims = read(drawn)
-    expected = everything(records, claims)
+    points = drawn_points(drawn[0])
+    expected = everything(records, claims, points)
     older = [msgspec.structs.replace(r, version=0, place=place(name="Avant")) for r in records[::2]]
     again = [*records, *older, *records[::3]]
     chance.shuffle(again)
     mixed = [*claims, *claims[::2]]
     chance.shuffle(mixed)
-    assert everything(again, mixed) == expected
+    assert everything(again, mixed, points) == expected
 
 
 @given(federations(size=12))
 @settings(max_examples=150, deadline=None)
 def test_a_part_alone_gives_what_the_whole_gives(drawn: Any) -> None:
-    """Recomputing only what claims and successors connect is the same as computing everything."""
+    """Recomputing only what claims, successors, copies and likeness connect is the same as computing everything."""
     records, claims = read(drawn)
-    whole, piecewise = everything(records, claims), {}
-    for part in merge.components(records, claims):
+    points = drawn_points(drawn[0])
+    whole, piecewise = everything(records, claims, points), {}
+    known = {r.id: r for r in records}
+    for part in merge.components(known, claims, Given(known, points, POLICY)):
         mine = [r for r in records if r.id in part]
-        piecewise |= everything(mine, [s for s in claims if s.a in part or s.b in part])
+        inner = {p: much for p, much in points.items() if part.issuperset(p)}
+        piecewise |= everything(mine, [s for s in claims if s.a in part or s.b in part], inner)
     assert piecewise == whole
 
 
