@@ -2,10 +2,13 @@
 
 import os
 import sys
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import click
+from rich.console import Console
+from rich.progress import Progress
 
 from services import logs, run
 from services.errors import Args, Failure, Fault
@@ -71,6 +74,22 @@ def located(fault: Fault, language: Language) -> str:
     """A mistake behind its place, where it has one."""
     what = say(fault.what, fault.args, language)
     return f"{fault.where}: {what}" if fault.where else what
+
+
+# Told how much is done, and of how much.
+Tell = Callable[[int, int], None]
+
+
+@contextmanager
+def progress(name: str) -> Iterator[Tell]:
+    """A bar on the terminal, where there is one."""
+    with Progress(console=Console(stderr=True, quiet=not sys.stderr.isatty())) as shown:
+        bar = shown.add_task(name, total=None)
+
+        def tell(done: int, total: int) -> None:
+            shown.update(bar, completed=done, total=total)
+
+        yield tell
 
 
 def commands(

@@ -9,10 +9,8 @@ from typing import BinaryIO
 
 import click
 from msgspec.structs import replace
-from rich.console import Console
-from rich.progress import Progress
 
-from services import keyring, ledger, ledger_epochs, ledger_store
+from services import cli, keyring, ledger, ledger_epochs, ledger_store
 from services.errors import Conflict, Invalid
 from services.ledger_store import Head
 from services.postgres import Connection
@@ -35,7 +33,7 @@ def backup(file: Path) -> None:
     The file holds the online keys: keep it as you keep them.
     """
     s = configured()
-    with _progress("backup") as tell:
+    with cli.progress("backup") as tell:
         moment = _saved(s, file, saving.present, tell)
     _noted(Path(s.key_dir), moment.head)
     click.echo(f"{file}: node {moment.head.node} at {_cursor(moment.head)}", err=True)
@@ -72,7 +70,7 @@ def restore(file: Path, roots: tuple[Path, ...], same_epoch: bool) -> None:
     if same_epoch and roots:
         raise click.UsageError("Give --root-key, or --same-epoch.")
     s, keys = configured(), [keyring.load(root) for root in roots]
-    with _progress("restore") as tell, _opened(file) as source:
+    with cli.progress("restore") as tell, _opened(file) as source:
         head = asyncio.run(_restored(s, source, tell))
     click.echo(f"{file}: node {head.node} at {_cursor(head)}", err=True)
     click.echo(asyncio.run(_onward(s, keys) if not same_epoch else _lifted(s)))
@@ -83,7 +81,7 @@ def restore(file: Path, roots: tuple[Path, ...], same_epoch: bool) -> None:
 def import_node(file: Path) -> None:
     """Let a node that was exported go on here, in an empty database: the same id, keys, history and tokens."""
     s = configured()
-    with _progress("import") as tell, _opened(file) as source:
+    with cli.progress("import") as tell, _opened(file) as source:
         if not source.manifest.moved:
             raise Conflict("This file was made by `backup`, its node may be at work: use `restore`.")
         head = asyncio.run(_moved(s, source, tell))
@@ -98,17 +96,6 @@ def import_node(file: Path) -> None:
 
 def _cursor(head: Head) -> str:
     return f"{head.epoch}.{head.size}"
-
-
-@contextmanager
-def _progress(name: str) -> Iterator[Tell]:
-    with Progress(console=Console(stderr=True, quiet=not sys.stderr.isatty())) as progress:
-        bar = progress.add_task(name, total=None)
-
-        def tell(done: int, total: int) -> None:
-            progress.update(bar, completed=done, total=total)
-
-        yield tell
 
 
 @contextmanager
@@ -147,7 +134,7 @@ def _exported(s: Settings, file: Path) -> Moment:
     """The node sealed and in a file, or neither."""
     before = asyncio.run(_hold(s))
     try:
-        with _progress("export") as tell:
+        with cli.progress("export") as tell:
             return _saved(s, file, saving.sealed, tell)
     except BaseException:
         if before is None:

@@ -4,7 +4,7 @@ import os
 
 import services.sync
 from services import cli, doctor, settings
-from services.sync import app, checks, commands, comparing, repairing, verifying
+from services.sync import app, checks, commands, comparing, making, repairing, ruling, verifying
 from services.sync.settings import PREFIX, Settings
 
 
@@ -24,6 +24,9 @@ COMMANDS = (
     verifying.verify,
     repairing.repair,
     repairing.reproject,
+    making.rebuild,
+    making.audit,
+    ruling.group,
 )
 main = cli.commands(
     "sync",

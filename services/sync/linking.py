@@ -68,7 +68,8 @@ class Links:
             if pair in ties.joined:
                 continue
             if points[pair] < scores.matching.join:
-                self.left[pair] = "close"
+                if points[pair] >= scores.matching.propose:
+                    self.left[pair] = "close"
             elif pair in beaten:
                 self.left[pair] = "several"
             else:

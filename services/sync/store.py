@@ -254,6 +254,19 @@ async def latest(conn: Connection, records: Sequence[str]) -> list[Latest]:
     return convert(rows, list[Latest])
 
 
+async def all_latest(conn: Connection, nodes: Sequence[str]) -> AsyncIterator[Latest]:
+    """The latest events of all records of these nodes. Needs an open transaction."""
+    rows = conn.cursor(
+        """SELECT r.record, r.node, e.epoch, r.seq, r.type, e.raw, e.leaf, e.opaque
+           FROM follow_record r JOIN follow_event e USING (node, seq)
+           WHERE r.node = ANY($1::text[]) ORDER BY r.record""",
+        list(nodes),
+        prefetch=500,
+    )
+    async for row in rows:
+        yield convert(row, Latest)
+
+
 async def set_claims(conn: Connection, claims: Sequence[tuple[str, int, Said]]) -> None:
     """Claims in force: record, position in its log, what is said."""
     await conn.executemany(

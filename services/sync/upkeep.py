@@ -22,7 +22,7 @@ from services.sync.work import Gauges, Work
 CHUNK = 500
 # Two processes, or the checkpoint of a second, met at the head: the next try finds it free.
 WEATHER = (*postgres.WEATHER, SerializationError)
-# How far a merge is: records done, and to do in all.
+# Told how many records are done, and are to do in all.
 Progress = Callable[[int, int], None]
 
 

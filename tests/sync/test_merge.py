@@ -205,7 +205,7 @@ def test_records_are_joined_as_the_oracle_joins_them(drawn: Any) -> None:
     records, claims = read(drawn)
     found = clusters(records, claims, points)
     assert {frozenset(r.id for r in group) for group in found} == oracle.clusters(
-        *drawn, alike_of(points), lambda x, y: points.get((x, y), NEITHER), RULES
+        drawn[0], drawn[1], alike_of(points), lambda x, y: points.get((x, y), NEITHER), RULES
     )
     by_id = {r["id"]: r for r in drawn[0]}
     for group in found:

@@ -1,0 +1,76 @@
+"""What a view would be under another policy: how many places and proposals, what joins, parts and moves. Pure."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
+
+from msgspec import Struct
+
+from schemas.view import View
+from services.sync import merge
+from services.sync.merge import Policy, Record, Said
+from services.sync.records import Pair, paired
+
+EXAMPLES = 10
+
+
+class Outcome(Struct, frozen=True):
+    """A view as a policy makes it: places by common id, and how many pairs are proposed."""
+
+    views: dict[str, View]
+    proposals: int
+
+
+class Trial(Struct, frozen=True):
+    """How two outcomes differ: `joined` and `parted` are pairs of records that are one place in one of the two only
+    (of each place as many as tell it), `moved` the records found under another id, `values` changes by field.
+    """
+
+    places: tuple[int, int]
+    proposals: tuple[int, int]
+    joined: list[Pair]
+    parted: list[Pair]
+    moved: list[str]
+    values: dict[str, int]
+
+
+def outcome(records: Sequence[Record], claims: Sequence[Said], policy: Policy) -> Outcome:
+    """The view of records and claims under a policy, from scratch."""
+    found = merge.batch(records, claims, policy)
+    by_record: dict[str, list[Said]] = defaultdict(list)
+    for said in claims:
+        for id in {said.a, said.b}:
+            by_record[id].append(said)
+    views = (
+        merge.merged(members, {s for r in members for s in by_record[r.id]}, policy)
+        for members in found.clusters
+    )
+    return Outcome({view.id: view for view in views if view is not None}, len(found.left))
+
+
+def trial(before: Outcome, after: Outcome) -> Trial:
+    """What another policy changes."""
+    old, new = _homes(before.views.values()), _homes(after.views.values())
+    both = before.views.keys() & after.views.keys()
+    values = Counter(name for id in both for name in merge.changed(before.views[id], after.views[id]))
+    return Trial(
+        places=(len(before.views), len(after.views)),
+        proposals=(before.proposals, after.proposals),
+        joined=_crossing(after.views.values(), old),
+        parted=_crossing(before.views.values(), new),
+        moved=sorted(record for record in old.keys() & new.keys() if old[record] != new[record]),
+        values=dict(sorted(values.items())),
+    )
+
+
+def _homes(views: Iterable[View]) -> dict[str, str]:
+    return {record: view.id for view in views for record in view.aliases}
+
+
+def _crossing(views: Iterable[View], homes: Mapping[str, str]) -> list[Pair]:
+    """Pairs of one place whose records live in different ones elsewhere: one for each seam."""
+    found = []
+    for view in views:
+        elsewhere = {homes[record]: record for record in view.aliases if record in homes}
+        found += [paired(a, b) for a, b in pairwise(elsewhere.values())]
+    return sorted(found)
