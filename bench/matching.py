@@ -28,7 +28,7 @@ from bench.labelled import (
 )
 from schemas.place import Place
 from services.sync.matching import comparable, score
-from services.sync.policy import Policy, load
+from services.sync.policy import Policy, load, scale
 from services.sync.profiles import Profile
 from services.sync.records import Pair, owner
 
@@ -112,7 +112,7 @@ def held_out(places: Places, pairs: Sequence[Labelled], policy: Policy) -> Calla
     by_fold: dict[int, dict[Pair, int]] = {}
     for held in sorted(set(fold)):
         others = [p for p, its in zip(pairs, fold, strict=True) if its != held]
-        weights = learn_weights.learned(others, seen)
+        weights = learn_weights.learned(others, seen, scale(policy.matching))
         by_fold[held] = scored(
             known, every, replace(policy, matching=replace(policy.matching, weights=weights))
         )
