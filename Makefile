@@ -10,13 +10,15 @@ WORKERS ?= 2
 VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/ready
+BENCH := .venv-bench
+BENCH_READY := $(BENCH)/ready
 COMPILE = $(VENV)/bin/uv pip compile pyproject.toml --universal --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-header --quiet
 
-.PHONY: help demo test check bench soak mutants schemas pins clean
+.PHONY: help demo test check bench bench-matching weights soak mutants schemas pins clean
 
 help: ## say what there is to make
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /make \1\t/' | expand -t 16
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1\t/' | expand -t 16
 
 $(READY): requirements/dev.txt
 	@test ! -L $(VENV) \
@@ -27,6 +29,11 @@ $(READY): requirements/dev.txt
 		|| { echo "Python's venv is missing: apt install python3-venv (Debian, Ubuntu)"; exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@touch $@
+
+$(BENCH_READY): requirements/bench.txt
+	$(PYTHON) -m venv --clear $(BENCH)
+	$(BENCH)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.txt
 	@touch $@
 
 demo: $(READY) ## a whole federation on this machine (options: ARGS="--networks 3 --no-broker")
@@ -52,6 +59,12 @@ check: $(READY) ## style, types, import rules, drift of generated files, pins
 bench: $(READY) ## measure (options: ARGS)
 	$(RUN) -m bench $(ARGS)
 
+bench-matching: $(BENCH_READY) ## measure the matcher beside others, on the labelled pairs
+	$(BENCH)/bin/python -W ignore -m bench.matching $(ARGS)
+
+weights: $(BENCH_READY) ## learn the points of the matcher's policy from labelled pairs (options: ARGS="--pairs … --records …")
+	$(BENCH)/bin/python -m bench.learn_weights $(ARGS)
+
 mutants: $(READY) ## hand-made mutants of the important predicates, which the suite must kill
 	$(RUN) -m tests.mutants $(ARGS)
 
@@ -65,4 +78,4 @@ pins: $(READY) ## compile requirements/*.txt again from pyproject.toml
 	$(COMPILE) --extra bench -o requirements/bench.txt
 
 clean: ## remove what the other targets made
-	rm -rf $(VENV) .cache .demo .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(BENCH) .cache .demo .mypy_cache .ruff_cache .pytest_cache

@@ -18,57 +18,32 @@ from msgspec.structs import replace
 from scipy.optimize import minimize
 
 from bench.labelled import SHARED, Labelled, profiles, read_pairs, read_records
-from services.sync.matching import FEATURES, MISSING, levels
-from services.sync.policy import Points, Policy, load
+from services.sync.matching import levels
+from services.sync.policy import BESIDE, LADDERS, MISSING, Points, Policy, load, scale
 from services.sync.records import Pair
 
 # An array of NumPy, which is not there where types are checked.
 Matrix = Any
 Levels = Mapping[Pair, Mapping[str, str]]
+Columns = Sequence[tuple[str, str]]
 
 POLICY = Path(__file__).parents[1] / "services" / "sync" / "policies" / "maillage-1.json"
 PER_NAT = 10 / np.log(2)
 PENALTY = 0.3
 # Lists avoid naming two of their own places alike, so that such pairs say less of pairs across networks.
 WITHIN = 0.1
-# From worst to best.
-LADDERS: dict[str, tuple[str, ...]] = {
-    "distance": ("far", "10000", "3000", "1000", "300", "100", "25"),
-    "name": ("unlike", "little", "like", "close", "same"),
-    "leftover": ("both", "one", "none"),
-    "glued": ("differs", "within", "close", "same"),
-    "trade": ("differs", "same"),
-    "house": ("differs", "near", "same"),
-    "street": ("differs", "like", "same"),
-    "postcode": ("differs", "area", "same"),
-    "commune": ("differs", "same"),
-    "together": ("address", "neither", "both"),
-    "domain": ("differs", "same", "page"),
-    "phone": ("differs", "same"),
-    "email": ("differs", "same"),
-    "account": ("differs", "same"),
-    "identifier": ("differs", "same"),
-    "body": ("differs", "same"),
-    "network": ("same", "other"),
-}
-# Neither better nor worse than the others.
-BESIDE = {"name": ("dull",), "leftover": ("number",)}
 # What is assumed, in natural logarithms of odds, of levels that labelled pairs hardly show: they are chosen among
 # neighbours, and no two lists give identifiers yet.
 PRIOR = {
-    ("distance", "far"): -4.0,
+    ("distance", "elsewhere"): -7.0,
+    ("distance", "far"): -3.0,
     ("distance", "10000"): -1.5,
     ("identifier", "same"): 4.0,
     ("identifier", "differs"): -1.0,
     ("body", "same"): 0.7,
-    ("leftover", "number"): -3.0,
+    ("leftover", "number"): -5.0,
     ("network", "same"): -3.0,
 }
-
-
-def columns() -> list[tuple[str, str]]:
-    """Every (feature, level)."""
-    return [(f, level) for f in FEATURES for level in (*LADDERS[f], *BESIDE.get(f, ()), MISSING)]
 
 
 def seen(pairs: Sequence[Labelled], places: Mapping[str, Any], policy: Policy) -> dict[Pair, dict[str, str]]:
@@ -78,17 +53,17 @@ def seen(pairs: Sequence[Labelled], places: Mapping[str, Any], policy: Policy) -
     return {pair: level for pair, level in found.items() if level is not None}
 
 
-def learned(pairs: Sequence[Labelled], found: Levels) -> Points:
+def learned(pairs: Sequence[Labelled], found: Levels, columns: Columns) -> Points:
     """The points of each feature and level that labelled pairs teach."""
     used = [p for p in pairs if p.label != "unsure" and p.pair in found]
-    at = {column: n for n, column in enumerate(columns())}
+    at = {column: n for n, column in enumerate(columns)}
     rows = np.zeros((len(used), len(at)))
     for row, pair in zip(rows, used, strict=True):
         row[[at[level] for level in found[pair.pair].items()]] = 1
     same = np.array([float(p.label == "match") for p in used])
     counts = np.array([1.0 if p.across else WITHIN for p in used])
-    weights, intercept = fit(rows, same, counts)
-    table: Points = {feature: {} for feature in FEATURES}
+    weights, intercept = fit(rows, same, counts, columns)
+    table: Points = {feature: {} for feature in LADDERS}
     for (feature, level), weight in zip(at, weights, strict=True):
         # What all pairs have in common goes to the one feature that every pair has.
         common = intercept if feature == "network" else 0.0
@@ -96,14 +71,14 @@ def learned(pairs: Sequence[Labelled], found: Levels) -> Points:
     return table
 
 
-def fit(rows: Matrix, same: Matrix, counts: Matrix) -> tuple[Matrix, float]:
+def fit(rows: Matrix, same: Matrix, counts: Matrix, columns: Columns) -> tuple[Matrix, float]:
     """The weights and the intercept that make the labels likeliest, in natural logarithms of odds."""
-    prior = np.array([PRIOR.get(column, 0.0) for column in columns()])
-    climbs = order()
+    prior = np.array([PRIOR.get(column, 0.0) for column in columns])
+    climbs = order(columns)
 
     def loss(at: Matrix) -> tuple[float, Matrix]:
         weights, odds = at[:-1], rows @ at[:-1] + at[-1]
-        slope = counts * (1 / (1 + np.exp(-odds)) - same)
+        slope = counts * ((1 + np.tanh(odds / 2)) / 2 - same)
         lost = counts @ (np.logaddexp(0, odds) - same * odds) + PENALTY / 2 * ((weights - prior) ** 2).sum()
         return float(lost), np.append(rows.T @ slope + PENALTY * (weights - prior), slope.sum())
 
@@ -115,11 +90,14 @@ def fit(rows: Matrix, same: Matrix, counts: Matrix) -> tuple[Matrix, float]:
     return found.x[:-1], float(found.x[-1])
 
 
-def order() -> Matrix:
+def order(columns: Columns) -> Matrix:
     """A row for each (worse, better) level, whose product with the weights may not be negative."""
-    at = {column: n for n, column in enumerate(columns())}
+    at = {column: n for n, column in enumerate(columns)}
     rows = []
-    for feature, ladder in LADDERS.items():
+    for feature in LADDERS:
+        ladder = [
+            level for f, level in columns if f == feature and level not in (*BESIDE.get(f, ()), MISSING)
+        ]
         steps = [*pairwise(ladder), (ladder[0], MISSING), (MISSING, ladder[-1])]
         for worse, better in steps:
             row = np.zeros(len(at) + 1)
@@ -146,7 +124,7 @@ def main(pairs: Path, records: Path, file: Path, origin: str | None) -> None:
     """Learn the points from pairs, and write them into the file of a policy."""
     policy = load(file.read_bytes())
     read = read_pairs(pairs)
-    table = learned(read, seen(read, read_records(records), policy))
+    table = learned(read, seen(read, read_records(records), policy), scale(policy.matching))
     matching = replace(policy.matching, weights=table)
     told = (
         f"{origin or pairs.name}: {len(read)} pairs"

@@ -11,11 +11,9 @@ from msgspec import Struct
 from services.sync.alignment import Aligned, aligned, slip
 from services.sync.locating import metres
 from services.sync.naming import Name
-from services.sync.policy import Matching, Policy
+from services.sync.policy import MISSING, Matching, Policy
 from services.sync.profiles import Profile
 from services.sync.records import owner
-
-MISSING = "missing"
 
 
 class Score(Struct, frozen=True, gc=False):
@@ -109,12 +107,15 @@ def _best_names(a: Profile, b: Profile, matching: Matching) -> tuple[Aligned | N
                 best = rank, found, mine, theirs
     if best is None:
         return None, MISSING, MISSING
-    return best[1], _glued(best[2].glued, best[3].glued), _trade(a.names, b.names)
+    return best[1], _glued(best[2], best[3]), _trade(a.names, b.names)
 
 
-def _glued(a: str, b: str) -> str:
+def _glued(mine: Name, theirs: Name) -> str:
+    a, b = mine.glued, theirs.glued
     if a == b:
         return "same"
+    if mine.numbers != theirs.numbers:
+        return "differs"
     few, many = sorted((a, b), key=len)
     if len(few) >= 6 and few in many:
         return "within"
@@ -136,21 +137,25 @@ def _name(sight: Sight) -> str:
     same, close, like = sight.matching.alike
     if not found.rare:
         return "dull" if found.share >= close else "unlike"
-    for bound, level in ((same, "same"), (close, "close"), (like, "like")):
-        if found.share >= bound:
-            return level
-    return "little"
+    if found.share < like:
+        return "little"
+    if found.share < close or not found.numbers:
+        return "like"
+    return "same" if found.share >= same else "close"
 
 
 def _leftover(sight: Sight) -> str:
-    """Rare words without a fellow: `one` name says more than the other, or `both` say what the other does not."""
+    """Rare words without a fellow: `one` name says more than the other, or `both` say what the other does not.
+
+    Names that differ in a `number` alone are those of sisters.
+    """
     found, rare = sight.name, sight.matching.rare
     if found is None or not found.rare:
         return MISSING
-    if not found.numbers:
-        return "number"
     left, right = found.left >= rare, found.right >= rare
-    return ("both" if left and right else "one") if left or right else "none"
+    if left or right:
+        return "both" if left and right else "one"
+    return "none" if found.numbers else "number"
 
 
 # --- place -----------------------------------------------------------------------------------------------
@@ -163,7 +168,9 @@ def _distance(sight: Sight) -> str:
         return MISSING
     if (sight.a.site.coarse or sight.b.site.coarse) and far <= bounds[-1]:
         return MISSING
-    return next((str(bound) for bound in bounds if far <= bound), "far")
+    # A point may be wrong, and so may a postcode; where nothing agrees the place is elsewhere, as in chains.
+    last = "far" if "same" in (_commune(sight), _postcode(sight)) else "elsewhere"
+    return next((str(bound) for bound in bounds if far <= bound), last)
 
 
 def _house(a: str, b: str) -> str:

@@ -51,21 +51,19 @@ def numeric(word: str) -> bool:
 
 
 def _name(text: str, local: Container[str], matching: Matching) -> Name:
-    tables = matching.tables
+    tables, rare, common = matching.tables, matching.rare, matching.common
     said = [word for word in spelled(text, tables)[:MOST_WORDS] if word not in tables.legal_forms]
-    words, trades = [], set()
+    words: dict[str, int] = {}
+    numbers, trades = set(), set()
     for word, trade in _read(said, tables):
         if trade:
             trades.add(trade)
-        dull = trade or word in tables.generic or word in local or len(word) == 1
-        words.append((word, matching.common if dull else matching.rare))
-    numbers = {word for word in said if numeric(word) and word not in local}
-    return Name(
-        glued="".join(said),
-        words=tuple((word, weight) for word, weight in dict(words).items() if not numeric(word)),
-        numbers=tuple(sorted(numbers)),
-        trades=tuple(sorted(trades)),
-    )
+            words[word] = common
+        elif not numeric(word):
+            words[word] = common if len(word) == 1 or word in tables.generic or word in local else rare
+        elif word not in local:
+            numbers.add(word)
+    return Name("".join(said), tuple(words.items()), tuple(sorted(numbers)), tuple(sorted(trades)))
 
 
 def _read(said: list[str], tables: Tables) -> Iterator[tuple[str, str | None]]:

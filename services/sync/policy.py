@@ -10,6 +10,30 @@ from msgspec import Struct
 Names = tuple[str, ...]
 Points = dict[str, dict[str, int]]
 
+MISSING = "missing"
+# The levels of the features of a pair, from worst to best. `missing` is one more level of each.
+LADDERS: dict[str, tuple[str, ...]] = {
+    "distance": ("elsewhere", "far", "10000", "3000", "1000", "300", "100", "25"),
+    "name": ("unlike", "little", "like", "close", "same"),
+    "leftover": ("both", "one", "none"),
+    "glued": ("differs", "within", "close", "same"),
+    "trade": ("differs", "same"),
+    "house": ("differs", "near", "same"),
+    "street": ("differs", "like", "same"),
+    "postcode": ("differs", "area", "same"),
+    "commune": ("differs", "same"),
+    "together": ("address", "neither", "both"),
+    "domain": ("differs", "same", "page"),
+    "phone": ("differs", "same"),
+    "email": ("differs", "same"),
+    "account": ("differs", "same"),
+    "identifier": ("differs", "same"),
+    "body": ("differs", "same"),
+    "network": ("same", "other"),
+}
+# Neither better nor worse than the others.
+BESIDE = {"name": ("dull",), "leftover": ("number",)}
+
 
 class Tables(Struct, frozen=True, forbid_unknown_fields=True):
     """Frozen words and hosts; every word is folded (`services.canonical.fold`).
@@ -109,9 +133,25 @@ def adopted(policy: Policy | None = None) -> Adopted:
 def load(data: bytes | None = None) -> Policy:
     """The policy in the bytes of a file, or the default one, `maillage-1`.
 
-    Raises `msgspec.DecodeError` for what is no policy.
+    Raises `msgspec.DecodeError` for what is no policy, or has no points for some level.
     """
-    return _default() if data is None else msgspec.json.decode(data, type=Policy)
+    if data is None:
+        return _default()
+    policy = msgspec.json.decode(data, type=Policy)
+    weights = policy.matching.weights
+    if lacking := [f"{f}: {level}" for f, level in scale(policy.matching) if level not in weights.get(f, {})]:
+        raise msgspec.ValidationError(f"no points for {', '.join(lacking)}")
+    return policy
+
+
+def scale(matching: Matching) -> list[tuple[str, str]]:
+    """Every (feature, level) that a pair may have, feature by feature from worst to best."""
+    ladders = LADDERS | {"distance": ("elsewhere", "far", *map(str, sorted(matching.metres, reverse=True)))}
+    return [
+        (feature, level)
+        for feature, ladder in ladders.items()
+        for level in (*ladder, *BESIDE.get(feature, ()), MISSING)
+    ]
 
 
 def document(policy: Policy) -> bytes:

@@ -113,7 +113,7 @@ def _phone(text: str) -> tuple[str, ...]:
 
     What has letters beside its digits is no number, and stays as it is.
     """
-    words = [word for word in fold(text).split(" ") if DIGIT.search(word)]
+    words = [word for word in fold(text).split(" ") if DIGIT.search(word)] if text else []
     if not words:
         return ()
     if LETTER.search(words[0]):
@@ -130,6 +130,8 @@ def _phone(text: str) -> tuple[str, ...]:
 
 
 def _identifiers(place: Place, tables: Tables) -> tuple[Iterable[str], Iterable[str]]:
+    if not place.identifiers:
+        return (), ()
     said = [(i.scheme, fold(i.value).replace(" ", "")) for i in place.identifiers[:MOST]]
     places = {f"{scheme}:{value}" for scheme, value in said if scheme in tables.place_schemes and value}
     bodies = {f"{scheme}:{value}" for scheme, value in said if scheme in tables.body_schemes and value}

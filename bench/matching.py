@@ -1,0 +1,222 @@
+"""`make bench-matching`: how well the matcher tells that two records are one place, beside others, in one run.
+
+Of pairs across networks that somebody read. Ours are judged by points learned on the other folds; a pair counts as
+joined where the rule of clusters joins it among all records. `unsure` pairs count neither way.
+"""
+
+import gc
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import click
+from msgspec import Struct
+from msgspec.structs import replace
+
+from bench import learn_weights, rival_packages, rivals
+from bench.figures import machine
+from bench.labelled import (
+    SHARED,
+    Labelled,
+    blocked,
+    candidates,
+    folds,
+    profiles,
+    read_pairs,
+    read_records,
+)
+from schemas.place import Place
+from services.sync.matching import comparable, score
+from services.sync.policy import Policy, load, scale
+from services.sync.profiles import Profile
+from services.sync.records import Pair, owner
+
+RESULTS = Path(__file__).parent / "results" / "matching.md"
+RIVALS = {
+    "mednum-cli (ANCT), score above 90": rivals.mednum_own,
+    "mednum-cli (ANCT), score above 60": rivals.mednum,
+    "GoGoCarto, automatic merge": rivals.gogocarto,
+    "dedupe 3, fields of data.inclusion, 5 folds": rival_packages.by_dedupe,
+    "Splink 5, best threshold in sample": rival_packages.by_splink,
+}
+Scores = Mapping[Pair, int]
+Places = Mapping[str, Place]
+
+
+class Outcome(Struct, frozen=True):
+    """Of labelled pairs: how many joined ones are matches, and how many matches are joined."""
+
+    precision: float
+    recall: float
+    f1: float
+    wrong: int
+
+
+class Held(Struct, frozen=True):
+    """What became of the labelled pairs when each was judged by the points of the other folds."""
+
+    joined: frozenset[Pair]
+    offered: frozenset[Pair]
+
+
+def outcome(found: set[Pair] | frozenset[Pair], pairs: Sequence[Labelled]) -> Outcome:
+    """Precision and recall of a set of pairs."""
+    right = sum(p.pair in found for p in pairs if p.label == "match")
+    wrong = sum(p.pair in found for p in pairs if p.label == "distinct")
+    matches = sum(p.label == "match" for p in pairs)
+    precision = right / (right + wrong) if right + wrong else 1.0
+    return Outcome(precision, right / matches, rival_packages.f1(set(found), pairs), wrong)
+
+
+def scored(known: Mapping[str, Profile], pairs: Sequence[Pair], policy: Policy) -> dict[Pair, int]:
+    """The points of pairs that are not vetoed."""
+    found = {(a, b): score(known[a], known[b], policy) for a, b in pairs}
+    return {pair: each.points for pair, each in found.items() if each is not None}
+
+
+def joined(scores: Scores, policy: Policy) -> set[Pair]:
+    """Pairs in one cluster: each is the other's single best in that network by the margin, best pairs first."""
+    best: dict[tuple[str, str], list[tuple[int, str]]] = defaultdict(list)
+    for (a, b), points in scores.items():
+        best[a, owner(b)].append((points, b))
+        best[b, owner(a)].append((points, a))
+    for ranks in best.values():
+        ranks.sort(reverse=True)
+    margin, groups = policy.matching.margin, dict[str, set[str]]()
+    for (a, b), points in sorted(scores.items(), key=_by_points):
+        if points >= policy.matching.join and _single(best, a, b, margin) and _single(best, b, a, margin):
+            _join(groups.setdefault(a, {a}), groups.setdefault(b, {b}), groups)
+    return {(a, b) for group in groups.values() for a in group for b in group if a < b}
+
+
+def _by_points(item: tuple[Pair, int]) -> tuple[int, Pair]:
+    return -item[1], item[0]
+
+
+def _single(best: Mapping[tuple[str, str], list[tuple[int, str]]], a: str, b: str, margin: int) -> bool:
+    ranks = best[a, owner(b)]
+    return ranks[0][1] == b and (len(ranks) == 1 or ranks[0][0] - ranks[1][0] >= margin)
+
+
+def _join(one: set[str], other: set[str], groups: dict[str, set[str]]) -> None:
+    if {owner(record) for record in one}.isdisjoint(map(owner, other)):
+        one |= other
+        groups.update(dict.fromkeys(one, one))
+
+
+def held_out(places: Places, pairs: Sequence[Labelled], policy: Policy) -> Callable[[Policy], Held]:
+    """Learn once for each fold; what is returned judges the pairs by the thresholds of a policy."""
+    known, seen = profiles(places, policy), learn_weights.seen(pairs, places, policy)
+    fold, every = folds(pairs, places), candidates(known)
+    by_fold: dict[int, dict[Pair, int]] = {}
+    for held in sorted(set(fold)):
+        others = [p for p, its in zip(pairs, fold, strict=True) if its != held]
+        weights = learn_weights.learned(others, seen, scale(policy.matching))
+        by_fold[held] = scored(
+            known, every, replace(policy, matching=replace(policy.matching, weights=weights))
+        )
+
+    def judged(chosen: Policy) -> Held:
+        told: set[Pair] = set()
+        offered: set[Pair] = set()
+        for held, scores in by_fold.items():
+            mine = {p.pair for p, its in zip(pairs, fold, strict=True) if its == held}
+            found = joined(scores, chosen) & mine
+            told |= found
+            offered |= found | {
+                p for p in mine if scores.get(p, chosen.matching.apart) >= chosen.matching.propose
+            }
+        return Held(frozenset(told), frozenset(offered))
+
+    return judged
+
+
+def proposals(places: Places, policy: Policy) -> float:
+    """Proposals per 100 records, by the points as they are shipped."""
+    known = profiles(places, policy)
+    scores = scored(known, candidates(known), policy)
+    told = joined(scores, policy)
+    offered = [
+        pair for pair, points in scores.items() if points >= policy.matching.propose and pair not in told
+    ]
+    return 100 * len(offered) / len(places)
+
+
+def blocking(places: Places, pairs: Sequence[Labelled], policy: Policy) -> list[str]:
+    """Lines on what blocking finds, and what it costs."""
+    known = profiles(places, policy)
+    matches = {p.pair for p in pairs if p.label == "match"}
+    lines = []
+    for name, found in (("share a key", blocked(known)), ("are scored", set(candidates(known)))):
+        recall, each = len(matches & found) / len(matches), len(found) / len(places)
+        lines.append(f"| pairs that {name} | recall {recall:.3f} | {each:.2f} a record |")
+    return lines
+
+
+def speed(places: Places, policy: Policy) -> list[str]:
+    """Lines on the microseconds of each step, the best of five rounds."""
+    known = profiles(places, policy)
+    keyed, every = sorted(blocked(known)), candidates(known)
+    steps: dict[str, tuple[Callable[[], object], int]] = {
+        "profile": (lambda: profiles(places, policy), len(places)),
+        "comparable": (lambda: [comparable(known[a], known[b]) for a, b in keyed], len(keyed)),
+        "score": (lambda: scored(known, every, policy), len(every)),
+    }
+    return [f"| `{name}` | {_best(step) / count * 1e6:.1f} µs |" for name, (step, count) in steps.items()]
+
+
+def _best(step: Callable[[], object]) -> float:
+    took = []
+    gc.disable()
+    for _ in range(5):
+        started = time.process_time()
+        step()
+        took.append(time.process_time() - started)
+    gc.enable()
+    return min(took)
+
+
+def report(places: Places, pairs: Sequence[Labelled], policy: Policy) -> str:
+    """All figures as Markdown."""
+    across = [p for p in pairs if p.across]
+    judged = held_out(places, pairs, policy)
+    held = judged(policy)
+    lines = ["| automatic links | precision | recall | F1 | wrong links |", "|---|---|---|---|---|"]
+    for name, rule in RIVALS.items():
+        lines.append(_row(name, outcome(rule(places, across), across)))
+    lines.append(_row(f"**ours, {policy.name}, 5 folds by map cell**", outcome(held.joined, across)))
+    offered = outcome(held.offered, across)
+    lines += ["", "| ours | | |", "|---|---|---|", *blocking(places, across, policy)]
+    lines.append(
+        f"| with proposals | recall {offered.recall:.3f} | {proposals(places, policy):.2f} per 100 records |"
+    )
+    lines += ["", "| join from | precision | recall | F1 | wrong links |", "|---|---|---|---|---|"]
+    for join in range(policy.matching.join - 20, policy.matching.join + 21, 5):
+        other = replace(policy, matching=replace(policy.matching, join=join))
+        lines.append(_row(f"{join} points", outcome(judged(other).joined, across)))
+    lines += ["", "| step, one core | |", "|---|---|", *speed(places, policy)]
+    return "\n".join(lines)
+
+
+def _row(name: str, o: Outcome) -> str:
+    return f"| {name} | {o.precision:.3f} | {o.recall:.3f} | {o.f1:.3f} | {o.wrong} |"
+
+
+@click.command()
+@click.option("--pairs", default=SHARED / "pairs.csv", type=Path)
+@click.option("--records", default=SHARED / "records.jsonl", type=Path)
+@click.option("--write/--no-write", default=True, help="write the figures to bench/results/matching.md")
+def main(pairs: Path, records: Path, write: bool) -> None:
+    """Measure the matcher beside others, and print one table."""
+    read, places = read_pairs(pairs), read_records(records)
+    across = sum(p.across for p in read)
+    head = f"{machine()}; {len(places)} records, {across} labelled pairs across networks."
+    found = report(places, read, load())
+    click.echo(f"{head}\n\n{found}")
+    if write:
+        RESULTS.write_text(f"# matching\n\n{head}\n\n{found}\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
