@@ -10,16 +10,19 @@ from uuid import uuid4
 
 import aiohttp
 import msgspec
+from click import Group
 from click.testing import CliRunner, Result
 
 from services import ledger
 from services.registry import __main__ as registry_commands
 from services.registry import app as registry_app
 from services.registry import keys
+from services.registry import settings as registry_settings
 from services.registry import store as registry_store
-from services.registry.settings import PREFIX
 from services.registry.settings import Settings as RegistrySettings
+from services.sync import __main__ as sync_commands
 from services.sync import app as sync_app
+from services.sync import settings as sync_settings
 from services.sync.settings import Settings as SyncSettings
 
 
@@ -59,6 +62,10 @@ class Running:
 
 class Service:
     """A running service and a client that speaks to it."""
+
+    # Of its command line, and of its settings in the environment.
+    commands: Group
+    prefix: str = ""
 
     def __init__(
         self, client: aiohttp.ClientSession, make: Callable[[int], AbstractAsyncContextManager[int]]
@@ -117,6 +124,17 @@ class Service:
         assert status == 200, (path, status, body)
         return body
 
+    async def command(self, *words: str) -> str:
+        """What a command of this service prints; it must succeed."""
+        done = await self.tried(*words)
+        assert done.exit_code == 0, (words, done.output, done.exception)
+        return done.output
+
+    async def tried(self, *words: str) -> Result:
+        """What became of a command of this service, in a thread, as it brings an event loop of its own."""
+        env = environ(self.settings, self.prefix)
+        return await asyncio.to_thread(CliRunner().invoke, self.commands, list(words), env=env)
+
     async def metric(self, name: str, **labels: str) -> float:
         """The sum of a metric over all samples with these labels."""
         text = (await self.get("/metrics")).decode()
@@ -128,18 +146,8 @@ class Service:
 class Registry(Service):
     """One network's registry, with an admin token."""
 
+    commands, prefix = registry_commands.main, registry_settings.PREFIX
     root: Path
-
-    async def command(self, *words: str) -> str:
-        """What a command of this registry prints; it must succeed."""
-        done = await self.tried(*words)
-        assert done.exit_code == 0, (words, done.output, done.exception)
-        return done.output
-
-    async def tried(self, *words: str) -> Result:
-        """What became of a command of this registry, in a thread, as it brings an event loop of its own."""
-        env = environ(self.settings)
-        return await asyncio.to_thread(CliRunner().invoke, registry_commands.main, list(words), env=env)
 
     async def key(self, *words: str) -> str:
         """A command of `key` that the root key signs."""
@@ -213,6 +221,8 @@ class Registry(Service):
 class Sync(Service):
     """A sync."""
 
+    commands, prefix = sync_commands.main, sync_settings.PREFIX
+
     async def networks(self) -> dict[str, Any]:
         """How it goes with each followed node, by id."""
         return {n["node"]: n for n in (await self.get("/networks"))["networks"]}
@@ -258,10 +268,10 @@ async def eventually(check: Callable[[], Awaitable[Any]], seconds: float = 20) -
         await asyncio.sleep(0.02)
 
 
-def environ(settings: RegistrySettings) -> dict[str, str]:
-    """The settings of a registry as the environment that says them."""
+def environ(settings: Any, prefix: str = registry_settings.PREFIX) -> dict[str, str]:
+    """The settings of a service as the environment that says them."""
     said = {name: value for name, value in msgspec.to_builtins(settings).items() if value is not None}
-    return {PREFIX + name.upper(): _written(value) for name, value in said.items()}
+    return {prefix + name.upper(): _written(value) for name, value in said.items()}
 
 
 def _written(value: object) -> str:

@@ -8,7 +8,7 @@ from services.doctor import Check, Finding, Findings, Patient, attention, broken
 from services.errors import Args, Misconfigured
 from services.merkle import EMPTY
 from services.postgres import Connection
-from services.sync import digest, merge, store, trust
+from services.sync import adopting, digest, merge, store, trust
 from services.sync.settings import Settings
 
 # What was written a moment ago may not be there yet.
@@ -130,7 +130,7 @@ async def view(at: Patient[Settings]) -> Findings:
         )
     if basis is None:
         yield well("Nothing has been merged yet.")
-    elif basis[1] != merge.policy_id():
+    elif basis[1] != adopting.adopted(at.settings.policy).id:
         todo = "Restart the service: the view is made again by the rules of this version."
         yield attention("The view was made by the rules of another version.", todo=todo)
     elif not wrong:

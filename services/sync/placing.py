@@ -7,6 +7,7 @@ import msgspec
 
 from schemas.view import RemoveReason, View
 from services import ledger, ledger_epochs
+from services.errors import Corrupt
 from services.ledger import Draft
 from services.ledger_epochs import LEAVES_AT_ONCE
 from services.postgres import Connection
@@ -81,7 +82,7 @@ async def _write(
 ) -> None:
     """Write what differs between these places and those that are stored of these records."""
     old_of = await store.views_of(work.conn, ids)
-    old = await _old(work, old_of)
+    old = await _old(work, old_of, new)
     node = work.head.node
     erased = {v for v in {*new, *old} if f"{node}:{v}" in work.erasing}
     puts = [changes.shown(v) for v in new.values() if v != old.get(v.id) or v.id in erased]
@@ -95,7 +96,10 @@ async def _write(
     leaving = [(v, _reason(work, v.id, members, read)) for v in gone if v.id not in erased]
     drafts += [(changes.remove(node, v, members, why, reason), _leaves(v)) for v, reason in leaving]
     await _write_members(work, old_of, members)
-    await _write_views(work, [changes.shown(v) for v in new.values()] if work.anew else puts, gone)
+    lost = sorted(set(old_of.values()) - old.keys() - new.keys())
+    await store.remove_views(work.conn, [*lost, *(v.id for v in gone)])
+    await _save_views(work, [changes.shown(v) for v in new.values()] if work.anew else puts)
+    work.dirty |= {merge.bucket(id) for id in (*lost, *(v.id for v in gone))}
     if drafts:
         await _append(work, [draft for draft, _ in drafts], [leaves for _, leaves in drafts])
     work.gauges.changes.labels("put").inc(len(puts))
@@ -155,11 +159,20 @@ def _voices(views: Iterable[View]) -> collections.Counter[str]:
     )
 
 
-async def _old(work: Work, views_of: Mapping[str, str]) -> dict[str, View]:
-    """The places in which these records are now."""
-    ids = sorted(set(views_of.values()))
-    found = await store.bodies(work.conn, ids) if ids else {}
-    return {id: msgspec.json.decode(body, type=View) for id, body in found.items()}
+async def _old(work: Work, views_of: Mapping[str, str], new: Mapping[str, View]) -> dict[str, View]:
+    """The places in which these records are now; Corrupt where one is not what its hash says."""
+    found = {}
+    for id, (entry, body) in (await store.stored_views(work.conn, sorted(set(views_of.values())))).items():
+        if merge.entry(id, body) == entry:
+            found[id] = msgspec.json.decode(body, type=View)
+        elif not work.anew:
+            raise Corrupt(
+                "Place {id} of the view is damaged. Run: {command}", {"id": id, "command": heard.REPAIR}
+            )
+        elif id in new and merge.entry(id, merge.view_bytes(new[id])) == entry:
+            # As it was told, and comes out again.
+            found[id] = new[id]
+    return found
 
 
 async def _write_members(work: Work, before: Mapping[str, str], after: Mapping[str, str]) -> None:
@@ -169,9 +182,7 @@ async def _write_members(work: Work, before: Mapping[str, str], after: Mapping[s
         await store.set_members(work.conn, moved)
 
 
-async def _write_views(work: Work, puts: Sequence[Shown], gone: Sequence[View]) -> None:
-    if gone:
-        await store.remove_views(work.conn, [v.id for v in gone])
+async def _save_views(work: Work, puts: Sequence[Shown]) -> None:
     if puts:
         await store.save_views(work.conn, [changes.saved(now) for now in puts])
-    work.dirty |= {merge.bucket(v.id) for v in (*(now.view for now in puts), *gone)}
+    work.dirty |= {merge.bucket(now.view.id) for now in puts}

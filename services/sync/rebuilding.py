@@ -40,7 +40,7 @@ async def rebuild(conn: Connection, ids: Sequence[str]) -> None:
 
 async def _as_it_was(conn: Connection, id: str) -> Saved | None:
     """A damaged place where it is what the events make now; else the merge has more to say of it than its bytes."""
-    view, stored = await recomputed(conn, id), await store.stored_view(conn, id)
+    view, stored = await recomputed(conn, id), (await store.stored_views(conn, [id])).get(id)
     if view is None or stored is None:
         return None
     now = changes.saved(changes.shown(view))

@@ -547,10 +547,10 @@ async def every_view(conn: Connection) -> AsyncIterator[Saved]:
         yield convert(row, Saved)
 
 
-async def stored_view(conn: Connection, id: str) -> tuple[bytes, bytes] | None:
-    """The entry and the bytes of a place as they are stored."""
-    row = await conn.fetchrow("SELECT entry, body FROM view WHERE id = $1", id)
-    return None if row is None else (row["entry"], row["body"])
+async def stored_views(conn: Connection, ids: Sequence[str]) -> dict[str, tuple[bytes, bytes]]:
+    """The entries and the bytes of places as they are stored, by common id."""
+    rows = await conn.fetch("SELECT id, entry, body FROM view WHERE id = ANY($1::text[])", list(ids))
+    return {row["id"]: (row["entry"], row["body"]) for row in rows}
 
 
 async def unmatched_views(conn: Connection) -> list[str]:

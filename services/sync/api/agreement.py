@@ -8,8 +8,10 @@ from services import http
 from services.errors import NotFound
 from services.http import Route
 from services.merkle import EMPTY
-from services.sync import merge, store
+from services.sync import merge, policy, store
 from services.sync.api.reading import moment
+from services.sync.context import POLICY
+from services.sync.policy import Policy
 
 
 class Buckets(Struct, frozen=True):
@@ -38,16 +40,23 @@ async def show_digest(request: web.Request) -> web.Response:
         heads = await store.merged(conn)
         basis = await store.basis(conn)
         count = await store.count_views(conn)
-    followed, policy = basis or (merge.followed_hash((), ()), merge.policy_id())
+    followed, rules = basis or (merge.followed_hash((), ()), request.app[POLICY].id)
     hashes = [known.get(b, EMPTY) for b in range(256)]
     digest = Digest(
-        policy_id=policy,
+        policy_id=rules,
         followed=followed,
-        view_root=merge.view_root(policy, followed, hashes).hex(),
+        view_root=merge.view_root(rules, followed, hashes).hex(),
         count=count,
         heads=tuple(heads.values()),
     )
     return http.reply(digest)
+
+
+async def show_policy(request: web.Request) -> web.Response:
+    """The policy by which this view is made, whole: its canonical bytes have the hash `policy_id`."""
+    async with moment(request) as conn:
+        document = await store.policy_document(conn)
+    return http.reply(policy.load(document) if document else request.app[POLICY].policy)
 
 
 async def list_buckets(request: web.Request) -> web.Response:
@@ -70,6 +79,7 @@ async def show_bucket(request: web.Request) -> web.Response:
 
 ROUTES = (
     Route("GET", "/digest", show_digest, replies={200: Digest}),
+    Route("GET", "/policy", show_policy, replies={200: Policy}),
     Route("GET", "/digest/buckets", list_buckets, replies={200: Buckets}),
     Route("GET", "/digest/buckets/{bucket}", show_bucket, replies={200: Entries}),
 )
