@@ -26,7 +26,10 @@ PURE = frozenset(
         *(f"services.sync.{name}" for name in ("merge", "clusters", "digest", "fields", "items", "policy")),
         *(f"services.sync.{name}" for name in ("differences", "records")),
         *(f"services.sync.{name}" for name in ("alignment", "locating", "matching", "naming")),
-        *(f"services.sync.{name}" for name in ("linking", "pairing", "profiles", "reaching", "ties", "trial")),
+        *(
+            f"services.sync.{name}"
+            for name in ("linking", "pairing", "profiles", "reaching", "ties", "trial")
+        ),
         *(f"services.notify.{name}" for name in ("match",)),
     }
 )
