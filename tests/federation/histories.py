@@ -16,12 +16,15 @@ from random import Random
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
+
 from schemas.event import CLAIM_PUT, CLAIM_WITHDRAW, PLACE_PUT, PLACE_WITHDRAW, SYNC_EMITS
 from services import ledger, postgres
 from services.identity import About
 from services.keyring import Keyring
 from services.ledger import Pen
 from services.sync.app import SCRIPTS
+from services.sync.merge import Said
 from tests.federation import truth
 from tests.federation.following import EVERYTHING, NOON, Cut, Light, Stepped, Sync, Wire, cut
 from tests.federation.network import Draft, Entry, Network, record_id
@@ -33,6 +36,23 @@ NODES, RECORDS = 5, 5
 MEAN = 5
 ROUNDS = 40
 CREATED = ("2024-01-01T00:00:00Z", "2024-06-10T02:35:55Z", "nul ne sait")
+
+
+# What several networks say alike of one place, each of them some of it.
+SITES: tuple[dict[str, Any], ...] = (
+    {
+        "alternate_names": ["Le Moulin Vert"],
+        "phone": "+33299000001",
+        "website": "https://moulin-vert.example",
+        "address": {"street": "3 rue du Moulin", "postcode": "35600", "city": "Redon"},
+    },
+    {
+        "alternate_names": ["La Ruche aux Copains"],
+        "phone": "+33298000002",
+        "website": "https://ruche-copains.example",
+        "address": {"street": "12 quai du Port", "postcode": "29200", "city": "Brest"},
+    },
+)
 
 
 # --- the world -----------------------------------------------------------------------------------------------
@@ -113,6 +133,9 @@ async def founded(pool: postgres.Pool, pen: Pen) -> None:
 def place(w: World, chance: Random) -> dict[str, Any]:
     """What is said of a place: something that nobody else says, and things that many say."""
     drawn = {k: v for k in chance.sample(sorted(DRAWN), 4) if (v := chance.choice(DRAWN[k])) is not None}
+    if chance.random() < 0.5:
+        site = chance.choice(SITES)
+        drawn |= {k: site[k] for k in chance.sample(sorted(site), chance.randint(3, len(site)))}
     return {"status": "open", **drawn, "name": f"Lieu {next(w.words)}", "summary": f"Vu {next(w.words)}"}
 
 
@@ -436,7 +459,10 @@ async def looks_closer(w: World) -> None:
     """The view is the oracle's, all that is held is as it should be, and nothing of it was erased by its network."""
     expected = truth.views(w.nodes, w.known)
     truth.agrees_with_the_oracle(w.nodes, expected)
-    w.seen["joined"] += sum(len(view.networks) > 1 for view in expected.values())
+    said = {said.a for said in msgspec.convert(truth.claims(w.nodes), list[Said]) if said.verdict == "same"}
+    shared = [view for view in expected.values() if len(view.networks) > 1]
+    w.seen["joined"] += len(shared)
+    w.seen["joined unasked"] += sum(said.isdisjoint(view.aliases) for view in shared)
     gone = frozenset(word for node in w.nodes for word in node.erased_words())
     for sync in w.syncs:
         left = sorted(gone & await sync.words(w.nodes, expected))

@@ -44,7 +44,18 @@ Play = Callable[[Sequence[Step], Counter[str]], Awaitable[None]]
 # Faults and turns that every part must have seen.
 SEEN = (
     *(verb for verb in STEPS if verb not in OF_THE_MERGE),
-    *("away", "old copy", "cut off", "too old", "snapshot", "rewound", "erased", "words erased", "joined"),
+    *(
+        "away",
+        "old copy",
+        "cut off",
+        "too old",
+        "snapshot",
+        "rewound",
+        "erased",
+        "words erased",
+        "joined",
+        "joined unasked",
+    ),
     *("moved by a message", "badly signed", "believed a thief", "cut while reading", "kept out"),
 )
 SEEN_ON_DATABASES = (
