@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any, Protocol
 
 import aio_pika
-from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange, AbstractIncomingMessage
+from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
 from aiormq.exceptions import AMQPError
 from yarl import URL
 
@@ -125,7 +125,7 @@ def stranger(url: str) -> str:
     return str(address)
 
 
-async def topology(connection: AbstractConnection) -> AbstractExchange:
+async def topology(connection: AbstractConnection) -> AbstractChannel:
     """Declare the durable exchange and its stream; a channel whose publishes are confirmed and must route."""
     async with asyncio.timeout(PATIENCE):
         channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
@@ -140,7 +140,24 @@ async def topology(connection: AbstractConnection) -> AbstractExchange:
     }
     stream = await channel.declare_queue(STREAM, durable=True, arguments=arguments, timeout=PATIENCE)
     await stream.bind(exchange, "#", timeout=PATIENCE)
-    return exchange
+    return channel
+
+
+async def publish(channel: AbstractChannel, message: aio_pika.Message, routing: str) -> None:
+    """Publish a message that has to reach a queue, and wait until the broker confirms it.
+
+    Many go out at once: aio-pika's own `publish` has each wait until the socket has taken the one before.
+    """
+    underlay = await channel.get_underlay_channel()
+    await underlay.basic_publish(
+        message.body,
+        exchange=EXCHANGE,
+        routing_key=routing,
+        properties=message.properties,
+        mandatory=True,
+        timeout=PATIENCE,
+        wait=False,  # type: ignore[call-arg] # which its abstract class does not tell
+    )
 
 
 async def missing(connection: AbstractConnection) -> str | None:

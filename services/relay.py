@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import structlog
 from aio_pika import DeliveryMode, Message
-from aio_pika.abc import AbstractExchange
+from aio_pika.abc import AbstractChannel
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from services import broker, ledger_store, postgres, signing
@@ -58,10 +58,10 @@ def message(entry: Entry) -> Message:
     )
 
 
-async def publish(exchange: AbstractExchange, entries: Sequence[Entry]) -> tuple[int, BaseException | None]:
+async def publish(channel: AbstractChannel, entries: Sequence[Entry]) -> tuple[int, BaseException | None]:
     """Publish one window in order; how many are confirmed without a gap, and the first that was not."""
     answers = await asyncio.gather(
-        *(exchange.publish(message(e), e.routing, mandatory=True, timeout=broker.PATIENCE) for e in entries),
+        *(broker.publish(channel, message(e), e.routing) for e in entries),
         return_exceptions=True,
     )
     for confirmed, answer in enumerate(answers):
@@ -70,8 +70,8 @@ async def publish(exchange: AbstractExchange, entries: Sequence[Entry]) -> tuple
     return len(entries), None
 
 
-async def _window(pool: Pool, exchange: AbstractExchange, entries: Sequence[Entry], gauges: Gauges) -> None:
-    confirmed, trouble = await publish(exchange, entries)
+async def _window(pool: Pool, channel: AbstractChannel, entries: Sequence[Entry], gauges: Gauges) -> None:
+    confirmed, trouble = await publish(channel, entries)
     if confirmed:
         async with pool.acquire() as conn:
             await ledger_store.set_relayed(conn, entries[confirmed - 1].seq)
@@ -90,7 +90,7 @@ async def _unrelayed(pool: Pool) -> list[Entry]:
 async def relay(pool: Pool, url: str, bell: Bell, gauges: Gauges) -> None:
     """Relay until the broker or the database goes away; alone among all processes of this database."""
     async with postgres.locked(pool, "relay"), broker.connected(url) as connection:
-        exchange = await broker.topology(connection)
+        channel = await broker.topology(connection)
         gauges.tell("connected")
         calm()
         try:
@@ -99,7 +99,7 @@ async def relay(pool: Pool, url: str, bell: Bell, gauges: Gauges) -> None:
                 heard = bell.heard
                 entries = await _unrelayed(pool)
                 for start in range(0, len(entries), WINDOW):
-                    await _window(pool, exchange, entries[start : start + WINDOW], gauges)
+                    await _window(pool, channel, entries[start : start + WINDOW], gauges)
                 if not entries:
                     await bell.wait(heard, 1.0)
                 # aio-pika's `is_closed` tells of what we have closed ourselves.

@@ -55,7 +55,7 @@ MUTANTS = (
     ),
     Mutant(
         "mandatory",
-        "services/relay.py",
+        "services/broker.py",
         "mandatory=True",
         "mandatory=False",
         "tests/federation/test_relay.py::test_a_deleted_stream_is_made_again_and_loses_nothing_new",

@@ -92,8 +92,8 @@ async def test_a_stolen_key_is_revoked_and_every_sync_forgets(federation: Federa
     await eventually(listening)
     before = (await fooled.digest())["view_root"]
     async with broker.connected(vhost.url) as connection:
-        exchange = await broker.topology(connection)
-        await exchange.publish(await Thief(registry).forge("Faux lieu"), "place.put.35")
+        channel = await broker.topology(connection)
+        await broker.publish(channel, await Thief(registry).forge("Faux lieu"), "place.put.35")
         await stands(fooled, registry.node, "1.4")
     assert (await fooled.get("/collections/places/items?q=faux"))["numberMatched"] == 1
     kid = identity_of(await registry.get("/.well-known/maillage"))["signing_keys"][0]["kid"]

@@ -137,6 +137,8 @@ async def test_an_erased_record_never_comes_back(registry: Registry) -> None:
         await registry.command("erase", record, "--yes")
     again = await registry.list_in(csv, source="liste")
     assert (again["counts"]["new"], again["counts"]["changed"]) == (0, 0)
+    remarks = [remark["detail"] for line in again["report"] for remark in line["remarks"]]
+    assert "This place was erased for good: no list brings it back." in remarks
     anything = {"If-Match": "*"}
     body = {"name": SECRET, "status": "open", "address": {"postcode": "35000"}}
     for call in (

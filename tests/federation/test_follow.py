@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import aio_pika
 import pytest
-from aio_pika.abc import AbstractExchange
+from aio_pika.abc import AbstractChannel
 from msgspec import structs
 
 from demo.rabbitmq import Vhost
@@ -28,14 +28,14 @@ from tests.nodes import Sync, eventually
 class Heard:
     """A node whose messages the test publishes by hand, and a sync that listens to it."""
 
-    def __init__(self, node: Impostor, sync: Sync, exchange: AbstractExchange) -> None:
-        self.node, self.sync, self.exchange = node, sync, exchange
+    def __init__(self, node: Impostor, sync: Sync, channel: AbstractChannel) -> None:
+        self.node, self.sync, self.channel = node, sync, channel
 
     async def publish(self, line: dict[str, Any], **headers: str) -> None:
         """Put a line on the stream."""
         signed = {"kid": line["kid"], "sig": line["sig"], **headers}
         message = aio_pika.Message(line["raw"].encode(), headers=signed, message_id=str(uuid4()))
-        await self.exchange.publish(message, "place.put.35")
+        await broker.publish(self.channel, message, "place.put.35")
 
     async def came(self, via: str) -> float:
         """How many events came this way."""
@@ -58,12 +58,12 @@ async def heard(federation: Federation, vhost: Vhost, size: int) -> AsyncIterato
         Impostor("voix", heartbeat_s=60, amqp=with_broker(vhost.reader_url)).serving() as node,
         broker.connected(vhost.url) as connection,
     ):
-        exchange = await broker.topology(connection)
+        channel = await broker.topology(connection)
         for _ in range(size):
             node.say()
         followed: list[Any] = [node]
         sync = await federation.sync(followed)
-        found = Heard(node, sync, exchange)
+        found = Heard(node, sync, channel)
 
         async def settled() -> bool:
             # One that comes through RabbitMQ alone shows that the follower waits there.
@@ -139,8 +139,8 @@ async def test_a_forged_message_never_enters_and_breaks_nothing(federation: Fede
         await it.publish({**forged, "raw": '{"sequence":"99999999999999999999999999"}'})
         await it.publish({**forged, "raw": '{"sequence":"' + "9" * 5000 + '"}'})
         await it.publish({**forged, "raw": '{"sequence":"' + str(seq) + '","x":' + "[" * 100_000})
-        await it.exchange.publish(aio_pika.Message(b"\xff\xfe"), "place.put.35")
-        await it.exchange.publish(aio_pika.Message(real), "place.put.35")
+        await broker.publish(it.channel, aio_pika.Message(b"\xff\xfe"), "place.put.35")
+        await broker.publish(it.channel, aio_pika.Message(real), "place.put.35")
         await it.stands(seq - 1)
         by_amqp = await it.came("amqp")
         it.node.subjects.clear()

@@ -94,6 +94,8 @@ async def test_contradicting_signatures_stop_a_node_as_forked(
         # What it signed it has signed: showing the old log again is not enough, an epoch at what was read is.
         for impostor in impostors.values():
             await eventually(lambda i=impostor: asked_who(i))
+            # Nothing is read of a fork but who the node is.
+            assert not [path for path in impostor.asked if path.startswith("/feed")]
         await all_stand(sync, impostors, dict.fromkeys(FORKED, ("forked", "1.3")))
         for impostor in impostors.values():
             impostor.open_epoch(3)

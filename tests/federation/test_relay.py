@@ -184,7 +184,7 @@ async def test_a_broker_that_comes_and_goes_costs_latency_only(
         assert await registry.metric("maillage_relay_published_total") == 0
         await private_rabbitmq.start()
         imported = tasks.create_task(registry.list_in(rows(4500)))
-        await relayed(registry, 500)
+        await relayed(registry, 500, 90)
         private_rabbitmq.kill()
         at_the_kill = await registry.metric("maillage_relay_published_total")
         assert 500 <= at_the_kill < await head_size(registry, 0)
@@ -202,7 +202,7 @@ async def test_a_broker_that_comes_and_goes_costs_latency_only(
     assert by_feed > 0
     await private_rabbitmq.start()
     # A broker that was killed takes a while for its stream, and the relay tries it again at intervals of seconds.
-    await relayed(registry, size, 90)
+    await relayed(registry, size, 120)
     messages = await stream.read(vhost.reader_url, until=size)
     assert in_order(messages) == size
     before = await sync.metric("maillage_follow_events_total", via="amqp")
