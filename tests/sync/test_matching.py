@@ -283,7 +283,7 @@ def test_scores_change_only_with_the_policy() -> None:
     found = [score(a, b, POLICY) for a, b in combinations(profiles, 2)]
     digest = sha256(msgspec.json.encode([found, [p.keys for p in profiles]])).hexdigest()
     assert (policy_id(), digest) == (
-        "89d6743cadcc38d143103ccebe4118525a944e3f4e5abdff9fae9b58e7b193fc",
+        "9ecc59378e0d15360682ee352df2e72f991d015f76fe3b3285814294e6f44752",
         "99977e6c4295e73c71065bdd8c88b365e367e8ab58fae40ab7a5a181e5e80833",
     )
 
