@@ -12,16 +12,20 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from schemas.place import Place
+from schemas.place import Place, Position
 from services.sync.matching import comparable
 from services.sync.policy import Policy
 from services.sync.profiles import Profile, profile
 from services.sync.records import Pair, owner, paired
 
+Grid = tuple[int, int]
+
 SHARED = (
     Path(os.environ.get("MAILLAGE_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data")) / "matching"
 )
 FOLDS = 5
+# Size and shift of map cells in hundredths of a degree: what a figure owes to one of them shows in the others.
+GRIDS: tuple[Grid, ...] = tuple((size, shift) for size in (25, 10, 50) for shift in (0, 3, 7, 11))
 POSTCODE = re.compile(r"[0-9A-Z][0-9A-Z \-]{1,11}")
 INSEE = re.compile(r"[0-9]{5}|2[AB][0-9]{3}")
 EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
@@ -81,16 +85,17 @@ def candidates(known: Mapping[str, Profile]) -> list[Pair]:
     return sorted((a, b) for a, b in blocked(known) if comparable(known[a], known[b]))
 
 
-def folds(pairs: Iterable[Labelled], places: Mapping[str, Place], count: int = FOLDS) -> list[int]:
-    """The fold of each pair, by a map cell of a quarter of a degree, so that neighbours are in one fold."""
-    return [_fold(places[p.pair[0]], places[p.pair[1]], count) for p in pairs]
+def folds(pairs: Iterable[Labelled], places: Mapping[str, Place], grid: Grid = GRIDS[0]) -> list[int]:
+    """The fold of each pair, by the cell of a grid that it lies in, so that neighbours are in one fold."""
+    return [_fold(places[p.pair[0]].position or places[p.pair[1]].position, grid) for p in pairs]
 
 
-def _fold(a: Place, b: Place, count: int) -> int:
-    position = a.position or b.position
-    if position is None:
+def _fold(point: Position | None, grid: Grid) -> int:
+    if point is None:
         return 0
-    return (int(position.lat * 4) * 31 + int(position.lon * 4) * 17) % count
+    size, shift = grid
+    north, east = ((round(degrees * 100) + shift) // size for degrees in (point.lat, point.lon))
+    return (north * 7919 + east * 104_729) % FOLDS
 
 
 def _place(row: Mapping[str, Any]) -> dict[str, Any]:

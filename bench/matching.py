@@ -1,10 +1,12 @@
 """`make bench-matching`: how well the matcher tells that two records are one place, beside others, in one run.
 
-Of pairs across networks that somebody read. Ours are judged by points learned on the other folds; a pair counts as
-joined where the rule of clusters joins it among all records. `unsure` pairs count neither way.
+Of pairs across networks that somebody read. Ours are judged by points learned on the other folds, for several ways
+to cut the map into folds: the median, and the least and greatest. A pair counts as joined where the rule of clusters
+joins it among all records. `unsure` pairs count neither way.
 """
 
 import gc
+import statistics
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +19,9 @@ from msgspec.structs import replace
 from bench import learn_weights, rival_packages, rivals
 from bench.figures import machine
 from bench.labelled import (
+    GRIDS,
     SHARED,
+    Grid,
     Labelled,
     blocked,
     candidates,
@@ -105,10 +109,12 @@ def _join(one: set[str], other: set[str], groups: dict[str, set[str]]) -> None:
         groups.update(dict.fromkeys(one, one))
 
 
-def held_out(places: Places, pairs: Sequence[Labelled], policy: Policy) -> Callable[[Policy], Held]:
-    """Learn once for each fold; what is returned judges the pairs by the thresholds of a policy."""
+def held_out(
+    places: Places, pairs: Sequence[Labelled], policy: Policy, grid: Grid
+) -> Callable[[Policy], Held]:
+    """Learn once for each fold of a grid; what is returned judges the pairs by the thresholds of a policy."""
     known, seen = profiles(places, policy), learn_weights.seen(pairs, places, policy)
-    fold, every = folds(pairs, places), candidates(known)
+    fold, every = folds(pairs, places, grid), candidates(known)
     by_fold: dict[int, dict[Pair, int]] = {}
     for held in sorted(set(fold)):
         others = [p for p, its in zip(pairs, fold, strict=True) if its != held]
@@ -180,27 +186,35 @@ def _best(step: Callable[[], object]) -> float:
 def report(places: Places, pairs: Sequence[Labelled], policy: Policy) -> str:
     """All figures as Markdown."""
     across = [p for p in pairs if p.across]
-    judged = held_out(places, pairs, policy)
-    held = judged(policy)
     lines = ["| automatic links | precision | recall | F1 | wrong links |", "|---|---|---|---|---|"]
     for name, rule in RIVALS.items():
-        lines.append(_row(name, outcome(rule(places, across), across)))
-    lines.append(_row(f"**ours, {policy.name}, 5 folds by map cell**", outcome(held.joined, across)))
-    offered = outcome(held.offered, across)
+        lines.append(_row(name, [outcome(rule(places, across), across)]))
+    judges = [held_out(places, pairs, policy, grid) for grid in GRIDS]
+    ours = [outcome(judged(policy).joined, across) for judged in judges]
+    lines.append(_row(f"**ours, {policy.name}, 5 folds by map cell, {len(GRIDS)} grids**", ours))
+    offered = [outcome(judged(policy).offered, across).recall for judged in judges]
     lines += ["", "| ours | | |", "|---|---|---|", *blocking(places, across, policy)]
     lines.append(
-        f"| with proposals | recall {offered.recall:.3f} | {proposals(places, policy):.2f} per 100 records |"
+        f"| with proposals | recall {_spread(offered)} | {proposals(places, policy):.2f} per 100 records |"
     )
     lines += ["", "| join from | precision | recall | F1 | wrong links |", "|---|---|---|---|---|"]
     for join in range(policy.matching.join - 20, policy.matching.join + 21, 5):
         other = replace(policy, matching=replace(policy.matching, join=join))
-        lines.append(_row(f"{join} points", outcome(judged(other).joined, across)))
+        lines.append(_row(f"{join} points", [outcome(judged(other).joined, across) for judged in judges]))
     lines += ["", "| step, one core | |", "|---|---|", *speed(places, policy)]
     return "\n".join(lines)
 
 
-def _row(name: str, o: Outcome) -> str:
-    return f"| {name} | {o.precision:.3f} | {o.recall:.3f} | {o.f1:.3f} | {o.wrong} |"
+def _row(name: str, found: Sequence[Outcome]) -> str:
+    figures = ([getattr(each, of) for each in found] for of in ("precision", "recall", "f1"))
+    wrong = sorted({each.wrong for each in found})
+    return f"| {name} | {' | '.join(map(_spread, figures))} | {' to '.join(map(str, wrong[:1] + wrong[1:][-1:]))} |"
+
+
+def _spread(values: Sequence[float]) -> str:
+    """The median, and the least and the greatest where there are several."""
+    middle = f"{statistics.median(values):.3f}"
+    return middle if len(values) == 1 else f"{middle} ({min(values):.3f} to {max(values):.3f})"
 
 
 @click.command()

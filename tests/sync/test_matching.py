@@ -283,7 +283,7 @@ def test_scores_change_only_with_the_policy() -> None:
     found = [score(a, b, POLICY) for a, b in combinations(profiles, 2)]
     digest = sha256(msgspec.json.encode([found, [p.keys for p in profiles]])).hexdigest()
     assert (policy_id(), digest) == (
-        "27919e8e1b8fbb2a8a9bdf6ffa762f9deb2d21d0a96cba748893050913566152",
+        "9ecc59378e0d15360682ee352df2e72f991d015f76fe3b3285814294e6f44752",
         "99977e6c4295e73c71065bdd8c88b365e367e8ab58fae40ab7a5a181e5e80833",
     )
 
