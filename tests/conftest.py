@@ -14,7 +14,7 @@ from demo.postgres import find as find_postgres
 from demo.process import Failed
 from demo.rabbitmq import Vhost
 from demo.rabbitmq import find as find_rabbitmq
-from tests.engines import CACHE, POOL, Broker, broker_in, postgres_in, reachable_folder, run
+from tests.engines import CACHE, POOL, Broker, Server, broker_in, postgres_in, reachable_folder, run
 from tests.nodes import Registry, Service, Sync, new_registry, new_sync
 
 
@@ -37,10 +37,11 @@ def engine_folder() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def postgres(engine_folder: Path) -> Iterator[Postgres]:
+def postgres(engine_folder: Path) -> Iterator[Server]:
     """The run's PostgreSQL."""
     server = postgres_in(engine_folder / "postgres")
     run(server.start)
+    run(server.prepare)
     yield server
     run(server.stop)
 
@@ -91,14 +92,14 @@ async def private_rabbitmq() -> AsyncIterator[Broker]:
 class Federation:
     """Makes registries and syncs for a test, and ends them after it."""
 
-    def __init__(self, postgres: Postgres, client: ClientSession, folder: Path) -> None:
+    def __init__(self, postgres: Server, client: ClientSession, folder: Path) -> None:
         self.postgres, self.client, self.folder = postgres, client, folder
         self.services: list[Service] = []
         self.databases: list[str] = []
 
     async def registry(self, *, start: bool = True, **settings: Any) -> Registry:
         """A registry of a network of its own."""
-        url = await self.database()
+        url = await self.migrated("registry")
         folder = self.folder / f"node-{len(self.services)}"
         registry = await new_registry(self.client, url, folder, **settings)
         self.services.append(registry)
@@ -109,7 +110,8 @@ class Federation:
     async def sync(self, registries: Sequence[Registry], *, start: bool = True, **settings: Any) -> Sync:
         """A sync that listens to these registries."""
         folder = self.folder / f"node-{len(self.services)}"
-        sync = new_sync(self.client, await self.database(), folder, registries, **settings)
+        url = await self.migrated("sync")
+        sync = new_sync(self.client, url, folder, registries, **settings)
         self.services.append(sync)
         if start:
             await sync.start()
@@ -118,6 +120,11 @@ class Federation:
     async def database(self) -> str:
         """The URL of an empty database."""
         self.databases.append(await self.postgres.create_database())
+        return self.databases[-1]
+
+    async def migrated(self, service: str) -> str:
+        """The URL of a database with the tables of a service, which hold nothing."""
+        self.databases.append(await self.postgres.migrated(service))
         return self.databases[-1]
 
     async def end(self) -> None:
@@ -129,7 +136,7 @@ class Federation:
 
 
 @pytest.fixture
-async def federation(postgres: Postgres, tmp_path: Path) -> AsyncIterator[Federation]:
+async def federation(postgres: Server, tmp_path: Path) -> AsyncIterator[Federation]:
     """Registries and syncs on the run's PostgreSQL."""
     # Services close connections that are idle for ten seconds: none of those may be used again.
     connector = TCPConnector(keepalive_timeout=4)
