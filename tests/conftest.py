@@ -14,6 +14,7 @@ from demo.postgres import find as find_postgres
 from demo.process import Failed
 from demo.rabbitmq import Vhost
 from demo.rabbitmq import find as find_rabbitmq
+from services.sync import following
 from tests.engines import CACHE, POOL, Broker, Server, broker_in, postgres_in, reachable_folder, run
 from tests.nodes import Registry, Service, Sync, new_registry, new_sync
 
@@ -27,6 +28,12 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         find_rabbitmq(CACHE)
     except Failed as why:
         pytest.exit(str(why), returncode=3)
+
+
+@pytest.fixture(autouse=True)
+def watchful(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sync in this process need not be waited for when its trust file changes."""
+    monkeypatch.setattr(following, "LOOK_EVERY", 0.02)
 
 
 @pytest.fixture(scope="session")
@@ -79,14 +86,20 @@ async def private_postgres() -> AsyncIterator[Postgres]:
         await server.stop()
 
 
+@pytest.fixture(scope="session")
+def mortal_rabbitmq(engine_folder: Path) -> Iterator[Broker]:
+    """The run's other RabbitMQ, which tests kill; each hands it on as it was left."""
+    broker = broker_in(engine_folder / "mortal", 4)
+    yield broker
+    run(broker.stop)
+
+
 @pytest.fixture
-async def private_rabbitmq() -> AsyncIterator[Broker]:
-    """A broker with eight virtual hosts for one test, to stop, start and kill."""
-    with reachable_folder() as folder:
-        broker = broker_in(folder / "rabbitmq", 8)
-        await broker.start()
-        yield broker
-        await broker.stop()
+async def private_rabbitmq(mortal_rabbitmq: Broker) -> Broker:
+    """A broker of which no other test uses anything now, to stop, start and kill."""
+    if not await mortal_rabbitmq.answers():
+        await mortal_rabbitmq.start()
+    return mortal_rabbitmq
 
 
 class Federation:

@@ -53,7 +53,7 @@ class Broker(RabbitMQ):
         return super().vhost(self.vhosts[self._handed_out - 1])
 
     def _grow(self) -> None:
-        more = pool(len(self.vhosts), POOL)
+        more = pool(len(self.vhosts), len(self.vhosts))
         self.import_vhosts(more)
         self.vhosts = [*self.vhosts, *more]
 
