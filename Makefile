@@ -40,7 +40,7 @@ demo: $(READY) ## a whole federation on this machine (options: ARGS="--networks 
 	@exec $(RUN) -m demo $(ARGS)
 
 test: $(READY) ## the whole suite, on real PostgreSQL and RabbitMQ that it starts itself
-	$(RUN) -m pytest -n $(WORKERS) $(ARGS)
+	$(RUN) -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 soak: $(READY) ## the suite with the full counts of injected faults
 	MAILLAGE_SOAK=1 $(RUN) -m pytest $(ARGS)

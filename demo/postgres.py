@@ -72,13 +72,15 @@ def wheel_folders() -> list[Path]:
 class Postgres:
     """One server on loopback with its own data folder and a generated password.
 
-    `folder` is made when it does not exist; `settings` are PostgreSQL settings put over the defaults here.
+    `folder` is made when it does not exist; `settings` are PostgreSQL settings put over the defaults here;
+    `strategy` is the way in which PostgreSQL makes a database.
     """
 
     folder: Path
     port: int = field(default_factory=free_port)
     log: Path | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
+    strategy: str = "wal_log"
     _process: Process | None = None
     _made: int = 0
 
@@ -161,7 +163,7 @@ class Postgres:
         if name is None:
             self._made += 1
             name = f"t{os.getpid()}_{self._made}"
-        await self._command(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+        await self._command(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY {self.strategy}')
         return self.url(name)
 
     async def drop_database(self, name_or_url: str) -> None:

@@ -14,7 +14,8 @@ from demo.postgres import find as find_postgres
 from demo.process import Failed
 from demo.rabbitmq import Vhost
 from demo.rabbitmq import find as find_rabbitmq
-from tests.engines import CACHE, POOL, Broker, broker_in, postgres_in, reachable_folder, run
+from services.sync import following
+from tests.engines import CACHE, POOL, Broker, Server, broker_in, postgres_in, reachable_folder, run
 from tests.nodes import Registry, Service, Sync, new_registry, new_sync
 
 
@@ -29,6 +30,12 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         pytest.exit(str(why), returncode=3)
 
 
+@pytest.fixture(autouse=True)
+def watchful(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sync in this process need not be waited for when its trust file changes."""
+    monkeypatch.setattr(following, "LOOK_EVERY", 0.02)
+
+
 @pytest.fixture(scope="session")
 def engine_folder() -> Iterator[Path]:
     """A folder for the data of the run's engines."""
@@ -37,10 +44,11 @@ def engine_folder() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def postgres(engine_folder: Path) -> Iterator[Postgres]:
+def postgres(engine_folder: Path) -> Iterator[Server]:
     """The run's PostgreSQL."""
     server = postgres_in(engine_folder / "postgres")
     run(server.start)
+    run(server.prepare)
     yield server
     run(server.stop)
 
@@ -78,27 +86,33 @@ async def private_postgres() -> AsyncIterator[Postgres]:
         await server.stop()
 
 
+@pytest.fixture(scope="session")
+def mortal_rabbitmq(engine_folder: Path) -> Iterator[Broker]:
+    """The run's other RabbitMQ, which tests kill; each hands it on as it was left."""
+    broker = broker_in(engine_folder / "mortal", 4)
+    yield broker
+    run(broker.stop)
+
+
 @pytest.fixture
-async def private_rabbitmq() -> AsyncIterator[Broker]:
-    """A broker with eight virtual hosts for one test, to stop, start and kill."""
-    with reachable_folder() as folder:
-        broker = broker_in(folder / "rabbitmq", 8)
-        await broker.start()
-        yield broker
-        await broker.stop()
+async def private_rabbitmq(mortal_rabbitmq: Broker) -> Broker:
+    """A broker of which no other test uses anything now, to stop, start and kill."""
+    if not await mortal_rabbitmq.answers():
+        await mortal_rabbitmq.start()
+    return mortal_rabbitmq
 
 
 class Federation:
     """Makes registries and syncs for a test, and ends them after it."""
 
-    def __init__(self, postgres: Postgres, client: ClientSession, folder: Path) -> None:
+    def __init__(self, postgres: Server, client: ClientSession, folder: Path) -> None:
         self.postgres, self.client, self.folder = postgres, client, folder
         self.services: list[Service] = []
         self.databases: list[str] = []
 
     async def registry(self, *, start: bool = True, **settings: Any) -> Registry:
         """A registry of a network of its own."""
-        url = await self.database()
+        url = await self.migrated("registry")
         folder = self.folder / f"node-{len(self.services)}"
         registry = await new_registry(self.client, url, folder, **settings)
         self.services.append(registry)
@@ -109,7 +123,8 @@ class Federation:
     async def sync(self, registries: Sequence[Registry], *, start: bool = True, **settings: Any) -> Sync:
         """A sync that listens to these registries."""
         folder = self.folder / f"node-{len(self.services)}"
-        sync = new_sync(self.client, await self.database(), folder, registries, **settings)
+        url = await self.migrated("sync")
+        sync = new_sync(self.client, url, folder, registries, **settings)
         self.services.append(sync)
         if start:
             await sync.start()
@@ -118,6 +133,11 @@ class Federation:
     async def database(self) -> str:
         """The URL of an empty database."""
         self.databases.append(await self.postgres.create_database())
+        return self.databases[-1]
+
+    async def migrated(self, service: str) -> str:
+        """The URL of a database with the tables of a service, which hold nothing."""
+        self.databases.append(await self.postgres.migrated(service))
         return self.databases[-1]
 
     async def end(self) -> None:
@@ -129,7 +149,7 @@ class Federation:
 
 
 @pytest.fixture
-async def federation(postgres: Postgres, tmp_path: Path) -> AsyncIterator[Federation]:
+async def federation(postgres: Server, tmp_path: Path) -> AsyncIterator[Federation]:
     """Registries and syncs on the run's PostgreSQL."""
     # Services close connections that are idle for ten seconds: none of those may be used again.
     connector = TCPConnector(keepalive_timeout=4)

@@ -14,12 +14,30 @@ import pytest
 from demo.postgres import Postgres
 from demo.process import Failed
 from demo.rabbitmq import RabbitMQ, Vhost
+from services import postgres
+from services.registry import app as registry_app
+from services.sync import app as sync_app
 
 CACHE = Path(__file__).parent.parent / ".cache"
 POOL = 40
 # A test kills processes, never the machine: what the kernel was given is safe without the disk.
 # (Commits must still reach the kernel: synchronous_commit stays on.)
 UNSYNCED = {"fsync": "off", "full_page_writes": "off"}
+MIGRATED = {"registry": registry_app.SCRIPTS, "sync": sync_app.SCRIPTS}
+
+
+class Server(Postgres):
+    """A server that has databases at hand on which a service's migrations have been applied."""
+
+    async def prepare(self) -> None:
+        """Make, for each service that tests start by the hundred, the database that others are copied from."""
+        for service, migrations in MIGRATED.items():
+            async with postgres.pool(await self.create_database(service), migrations=migrations):
+                pass
+
+    async def migrated(self, service: str) -> str:
+        """The URL of a database that is empty but for the tables of a service."""
+        return await self.create_database(template=service)
 
 
 class Broker(RabbitMQ):
@@ -35,7 +53,7 @@ class Broker(RabbitMQ):
         return super().vhost(self.vhosts[self._handed_out - 1])
 
     def _grow(self) -> None:
-        more = pool(len(self.vhosts), POOL)
+        more = pool(len(self.vhosts), len(self.vhosts))
         self.import_vhosts(more)
         self.vhosts = [*self.vhosts, *more]
 
@@ -50,9 +68,9 @@ def broker_in(folder: Path, vhosts: int) -> Broker:
     return Broker(folder, CACHE, vhosts=pool(0, vhosts))
 
 
-def postgres_in(folder: Path) -> Postgres:
-    """A server not started yet, that does not wait for the disk."""
-    return Postgres(folder, settings=UNSYNCED)
+def postgres_in(folder: Path) -> Server:
+    """A server not started yet, that does not wait for the disk, and so copies databases file by file."""
+    return Server(folder, settings=UNSYNCED, strategy="file_copy")
 
 
 @contextmanager

@@ -24,6 +24,7 @@ from services.registry.__main__ import main
 from services.registry.settings import Settings
 from tests.conftest import Federation
 from tests.doctors import environ, findings, healthy_registry, run, settled, sql, visit
+from tests.engines import Server
 from tests.nodes import Registry
 
 SECRET = "s3cr3t-w0rd"
@@ -331,8 +332,9 @@ async def test_a_service_that_does_not_run_is_told(node: Registry) -> None:
     assert seen.code == 2
 
 
-async def test_a_service_that_cannot_work_is_told(private_postgres: Postgres, federation: Federation) -> None:
+async def test_a_service_that_cannot_work_is_told(private_postgres: Server, federation: Federation) -> None:
     """A service that answers without its database says so itself."""
+    await private_postgres.prepare()
     federation.postgres = private_postgres
     node = await healthy_registry(federation)
     private_postgres.kill()

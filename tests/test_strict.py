@@ -1,6 +1,7 @@
 """The strict door: what people send is read in one way only, and every mistake is named."""
 
 import json
+import os
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -12,6 +13,8 @@ from msgspec import Meta, Raw, Struct
 from services import strict
 from services.errors import Fault, Invalid, Malformed
 from services.strict import decode_strict, parse_strict
+
+EXAMPLES = 2000 if os.environ.get("MAILLAGE_SOAK") else 500
 
 
 class Inner(Struct, frozen=True, rename={"start": "from"}):
@@ -224,7 +227,7 @@ def outcome(read: Callable[[bytes], Any], body: bytes) -> Any:
         return "refused"
 
 
-@settings(max_examples=2000)
+@settings(max_examples=EXAMPLES)
 @given(TEXTS)
 @example('{"a":1,"a":"\\u0022:"}')
 @example('{"a":1,"a":"x\\"\\u003a"}')

@@ -27,7 +27,7 @@ from tests.federation.wishes import AWAY, Accepted, Door, Person
 from tests.nodes import Registry, Sync, eventually, new_registry, new_sync
 from tests.processes import Part
 
-KILLS = 200 if os.environ.get("MAILLAGE_SOAK") else 20
+KILLS = 200 if os.environ.get("MAILLAGE_SOAK") else 12
 PEOPLE = 4
 ROWS = 200
 

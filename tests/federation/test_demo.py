@@ -280,24 +280,23 @@ async def ctrl_c_leaves_nothing(running: Running) -> None:
     assert sorted(entry.name for entry in running.folder.iterdir()) == [".maillage-demo", "logs"]
 
 
-async def test_a_killed_supervisor_leaves_nothing() -> None:
+async def a_killed_supervisor_leaves_nothing(running: Running) -> None:
     """When the supervisor is killed, every process goes with it, RabbitMQ's port mapper included."""
-    async with demo("--networks", "1", "--syncs", "1") as running:
-        assert len(running.left()) > len(running.known["pids"])
-        assert running.has_socket()
-        assert "export POSTGRES_URL=postgresql://" in await running.tell("env")
-        running.process.kill()
-        await wait_until(running.gone, ENDED_S, "the end of every process")
-        assert not running.has_socket()
-        assert running.file.exists()
-        with pytest.raises(Failed, match="Aucune fédération ne tourne"):
-            await running.tell("env")
+    assert len(running.left()) > len(running.known["pids"])
+    assert running.has_socket()
+    assert "export POSTGRES_URL=postgresql://" in await running.tell("env")
+    running.process.kill()
+    await wait_until(running.gone, ENDED_S, "the end of every process")
+    assert not running.has_socket()
+    assert running.file.exists()
+    with pytest.raises(Failed, match="Aucune fédération ne tourne"):
+        await running.tell("env")
 
 
 async def test_a_federation_lives_over_the_feed_alone_and_continues() -> None:
     """With no broker views show every change; kept data are there at the next start, at the same URLs."""
-    async with demo("--networks", "2", "--syncs", "2", "--no-broker", "--keep") as running:
-        assert [network["amqp"] for network in running.known["networks"]] == [None, None]
+    async with demo("--networks", "1", "--syncs", "2", "--no-broker", "--keep") as running:
+        assert [network["amqp"] for network in running.known["networks"]] == [None]
         assert "rabbitmq" not in running.known["pids"]
         name = await running.say()
         await running.seen(name)
@@ -350,28 +349,36 @@ async def ended_by_signal(running: Running) -> None:
     assert running.left() == {}
 
 
-async def test_lists_of_ones_own_become_networks(tmp_path: Path) -> None:
-    """A folder of lists gives one network for each, whatever their formats."""
-    (tmp_path / "vallee.csv").write_text("nom;code postal;commune\nLe Pressoir;35600;Redon\n", "cp1252")
-    place = {"name": "Le Silo", "status": "open", "address": {"postcode": "56000", "city": "Vannes"}}
-    (tmp_path / "Golfe du Morbihan.jsonl").write_text(json.dumps(place) + "\n")
-    (tmp_path / "README.md").write_text("Two lists.")
-    async with demo("--places", str(tmp_path), "--syncs", "1", "--no-broker") as running:
-        aliases = [network["alias"] for network in running.known["networks"]]
-        assert aliases == ["golfe-du-morbihan", "vallee"]
-        await running.seen("Le Silo")
-        await running.seen("Le Pressoir")
-
-
-async def test_two_federations_do_not_meet() -> None:
-    """Two demos started at the same moment run side by side on ports of their own."""
-    options = ("--networks", "1", "--syncs", "1", "--no-broker")
-    async with starting(*options) as one, starting(*options) as other:
+async def test_two_federations_do_not_meet(tmp_path: Path) -> None:
+    """Two demos started at the same moment, one of lists of one's own, run side by side on ports of their own."""
+    of_ones_own(tmp_path)
+    options = ("--syncs", "1", "--no-broker")
+    async with (
+        starting("--networks", "1", *options) as one,
+        starting("--places", str(tmp_path), *options) as other,
+    ):
         await asyncio.gather(one.up(), other.up())
         addresses = [
             each["url"] for run in (one, other) for each in run.known["networks"] + run.known["syncs"]
         ]
-        assert len(set(addresses)) == 4
+        assert len(set(addresses)) == 5
+        await lists_of_ones_own_become_networks(other)
         name = await one.say()
         await one.seen(name)
         assert not await other.shown(other.known["syncs"][0]["url"], name)
+
+
+def of_ones_own(folder: Path) -> None:
+    """Two lists of different formats, and a file that is none."""
+    (folder / "vallee.csv").write_text("nom;code postal;commune\nLe Pressoir;35600;Redon\n", "cp1252")
+    place = {"name": "Le Silo", "status": "open", "address": {"postcode": "56000", "city": "Vannes"}}
+    (folder / "Golfe du Morbihan.jsonl").write_text(json.dumps(place) + "\n")
+    (folder / "README.md").write_text("Two lists.")
+
+
+async def lists_of_ones_own_become_networks(running: Running) -> None:
+    """A folder of lists gives one network for each, whatever their formats."""
+    aliases = [network["alias"] for network in running.known["networks"]]
+    assert aliases == ["golfe-du-morbihan", "vallee"]
+    await running.seen("Le Silo")
+    await running.seen("Le Pressoir")

@@ -210,7 +210,7 @@ async def _all(ready: list[Impostor], nodes: list[Impostor]) -> bool:
 
 async def test_a_second_process_is_a_hot_spare(federation: Federation) -> None:
     """Two processes on one database follow once; the spare says nothing of the node, and takes over in time."""
-    registry = await federation.registry(heartbeat_s=2)
+    registry = await federation.registry(heartbeat_s=1)
     await registry.add()
     first = await federation.sync([registry])
     await first.caught_up([registry])
@@ -218,7 +218,7 @@ async def test_a_second_process_is_a_hot_spare(federation: Federation) -> None:
     federation.services.append(spare)
     await spare.start()
     seen: set[str] = set()
-    deadline = asyncio.get_running_loop().time() + 8
+    deadline = asyncio.get_running_loop().time() + 4
 
     async def four_heartbeats() -> bool:
         seen.add((await spare.networks())[registry.node]["state"])

@@ -300,7 +300,7 @@ async def test_a_broken_node_stops_alone_where_it_stood(
 
 async def test_a_node_that_does_not_answer_goes_stale_and_comes_back(federation: Federation) -> None:
     """Errors, redirects, endless waiting and lost connections make a node stale after three heartbeats."""
-    async with served([Impostor(name) for name in STALE]) as impostors:
+    async with served([Impostor(name, heartbeat_s=1) for name in STALE]) as impostors:
         for impostor in impostors.values():
             impostor.say()
         honest, sync, _ = await federated(federation, impostors)

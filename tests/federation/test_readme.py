@@ -5,7 +5,7 @@ import re
 import sys
 from pathlib import Path
 
-from tests.federation.test_demo import ROOT, demo
+from tests.federation.test_demo import ROOT, a_killed_supervisor_leaves_nothing, demo
 
 README = (ROOT / "README.md").read_text("utf-8")
 BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -30,13 +30,14 @@ async def said(script: str, folder: Path) -> list[str]:
 
 
 async def test_the_tour_works() -> None:
-    """Every command of the README runs, and shows what the text beside it says."""
+    """Every command of the README runs and shows what the text beside it says; a kill in the end leaves nothing."""
     blocks = BLOCK.findall(README)
     assert len(blocks) == 9
     async with demo() as running:
         ours = f"{sys.executable} -m demo --dir {running.folder}"
         script = "".join(f"printf '\\x1e'\n{block}" for block in blocks)
         outputs = await said(script.replace(".venv/bin/python -m demo", ours), running.folder)
+        await a_killed_supervisor_leaves_nothing(running)
     _env, search, add, mistake, feed, changes, digests, stopped, preview = outputs
     assert '"FeatureCollection"' in search
     assert '"numberReturned":2' in search

@@ -1,19 +1,12 @@
 """What tests of whom a sync listens to share: its file, written at once or by its own commands."""
 
-import asyncio
-import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
-from services.settings import documented
-from services.sync.settings import PREFIX, Settings
+from services.sync.__main__ import main
+from tests.doctors import environ, run
 from tests.nodes import Registry, Sync, eventually
-
-ROOT = Path(__file__).parent.parent.parent
 
 
 def table(registry: Registry, alias: str, mode: str = "follow", url: str = "") -> str:
@@ -60,22 +53,6 @@ async def stands(sync: Sync, followed: Sequence[str], count: int) -> Any:
 
 async def command(sync: Sync, *words: str) -> tuple[int, str]:
     """A command of the sync's operator, with its settings: exit code, and what it says."""
-    said = msgspec.to_builtins(sync.settings)
-    names = [variable for variable, *_ in documented(Settings, PREFIX)]
-    fields = {name: said[name.removeprefix(PREFIX).lower()] for name in names}
-    values = {
-        name: value if isinstance(value, str) else msgspec.json.encode(value).decode()
-        for name, value in fields.items()
-        if value is not None
-    }
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(("MAILLAGE", "LANG", "LC_"))}
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "services.sync", *words),
-        cwd=ROOT,
-        env={**clean, **values},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    async with asyncio.timeout(60):
-        out, _ = await process.communicate()
-    return process.returncode or 0, out.decode()
+    name, *others = words
+    done = await run(main, environ("sync", sync.settings), *others, command=name)
+    return done.exit_code, done.output if done.exit_code else done.stdout
