@@ -113,18 +113,18 @@ async def read_snapshot(request: web.Request) -> web.StreamResponse:
     """The latest event of every record at one moment; go on with the feed after its size."""
     served = request.app[LEDGER]
     response = web.StreamResponse(headers={"Content-Type": NDJSON})
-    async with _turn(served), ledger.snapshot(served.pool, served.pen) as (head, lines):
+    async with turn(served), ledger.snapshot(served.pool, served.pen) as (head, lines):
         await response.prepare(request)
         reader = Reader(response)
         await reader.tell(msgspec.json.encode(head) + b"\n")
-        async for chunk in _joined(lines):
+        async for chunk in joined(lines):
             await reader.tell(chunk)
     await response.write_eof()
     return response
 
 
 @asynccontextmanager
-async def _turn(served: Published) -> AsyncIterator[None]:
+async def turn(served: Published) -> AsyncIterator[None]:
     """One of the few that read a snapshot: each holds a connection to the database. Unavailable for the rest."""
     try:
         async with asyncio.timeout(PATIENCE):
@@ -137,7 +137,7 @@ async def _turn(served: Published) -> AsyncIterator[None]:
         served.snapshots.release()
 
 
-async def _joined(lines: AsyncIterator[bytes], size: int = 256 * 1024) -> AsyncIterator[bytes]:
+async def joined(lines: AsyncIterator[bytes], size: int = 256 * 1024) -> AsyncIterator[bytes]:
     chunk = bytearray()
     async for line in lines:
         chunk += line

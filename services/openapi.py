@@ -206,13 +206,16 @@ def _refusals(route: Route) -> Iterator[int]:
 
 def _response(status: int, replied: Any, found: Mapping[Any, dict[str, Any]]) -> dict[str, Any]:
     content: dict[str, Any] = {}
+    shapes: list[dict[str, Any]] = []
     for each in _alternatives(replied):
         if each is None:
             continue
         if isinstance(each, str):
             content[each] = {"schema": {"type": "string"}}
         elif status < 400:
-            content["application/json"] = {"schema": found[each]}
+            shapes.append(found[each])
+            schema = shapes[0] if len(shapes) == 1 else {"anyOf": shapes}
+            content["application/json"] = {"schema": schema}
         else:
             content[PROBLEM] = {"schema": found[each]}
     said = _SAID.get(status, "Done." if status < 400 else "The request failed.")

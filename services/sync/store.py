@@ -373,7 +373,15 @@ async def bodies(conn: Connection, ids: Sequence[str]) -> dict[str, bytes]:
 
 async def remove_members(conn: Connection, records: Sequence[str]) -> None:
     """Records that are in no place any more; their ids go on answering that they were."""
-    await conn.execute("UPDATE member SET view = NULL WHERE record = ANY($1::text[])", list(records))
+    await conn.execute(
+        """WITH stays AS (
+               INSERT INTO stay (record, seq, view)
+               SELECT record, size + 1, NULL FROM unnest($1::text[]) AS t(record), ledger_head
+               ON CONFLICT (record, seq) DO UPDATE SET view = NULL
+           )
+           UPDATE member SET view = NULL WHERE record = ANY($1::text[])""",
+        list(records),
+    )
 
 
 async def all_members(conn: Connection) -> list[str]:
@@ -387,9 +395,15 @@ async def was_member(conn: Connection, record: str) -> bool:
 
 
 async def set_members(conn: Connection, views: Mapping[str, str]) -> None:
-    """In which place each of these records is now."""
+    """In which place each of these records is now: from the next event of our own log on."""
     await conn.execute(
-        """INSERT INTO member (record, view) SELECT * FROM unnest($1::text[], $2::text[])
+        """WITH moved AS (
+               SELECT * FROM unnest($1::text[], $2::text[]) AS t(record, view)
+           ), stays AS (
+               INSERT INTO stay (record, seq, view) SELECT record, size + 1, view FROM moved, ledger_head
+               ON CONFLICT (record, seq) DO UPDATE SET view = excluded.view
+           )
+           INSERT INTO member (record, view) SELECT record, view FROM moved
            ON CONFLICT (record) DO UPDATE SET view = excluded.view""",
         list(views),
         list(views.values()),

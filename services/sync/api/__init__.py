@@ -1,11 +1,14 @@
 """HTTP in and out, by resource."""
 
 from services import ledger_http
-from services.sync.api import agreement, items, networks, observed, places
+from services.sync.api import agreement, exports, history, items, networks, observed, places, stats
 
 ROUTES = (
     *items.ROUTES,
     *places.ROUTES,
+    *history.ROUTES,
+    *stats.ROUTES,
+    *exports.ROUTES,
     *networks.ROUTES,
     *agreement.ROUTES,
     *observed.ROUTES,

@@ -15,8 +15,15 @@ from services.follow_store import Node
 from services.http import Route
 from services.ledger import stamp
 from services.sync import fields, merge, store
+from services.sync.api import history
 from services.sync.api.reading import moment, why_not
 from services.sync.store import Voiced
+
+
+class Query(Struct, frozen=True):
+    """When: an RFC 3339 time, or a date for that whole day in UTC; without it, now."""
+
+    as_of: str | None = None
 
 
 class Voice(Struct, frozen=True):
@@ -54,7 +61,13 @@ class Rich(Struct, frozen=True):
 
 
 async def show_place(request: web.Request) -> web.Response:
-    """A place with every voice and where each value comes from; any id that it has ever had finds it."""
+    """A place with every voice and where each value comes from; any id that it has ever had finds it.
+
+    With `as_of`, the place as this view showed it at that time.
+    """
+    when = http.asked(request, Query).as_of
+    if when is not None:
+        return await history.show_past(request, when)
     id = request.match_info["id"]
     async with moment(request) as conn:
         found = await store.found(conn, id)
@@ -129,4 +142,6 @@ def _freshness(node: Node) -> Freshness:
     return Freshness(alias=node.alias, name=node.name, state=node.state, heard_at=heard)
 
 
-ROUTES = (Route("GET", "/places/{id}", show_place, replies={200: Rich, 410: None}),)
+ROUTES = (
+    Route("GET", "/places/{id}", show_place, query=Query, replies={200: (Rich, history.Past), 410: None}),
+)
