@@ -138,6 +138,7 @@ async def turn(served: Published) -> AsyncIterator[None]:
 
 
 async def joined(lines: AsyncIterator[bytes], size: int = 256 * 1024) -> AsyncIterator[bytes]:
+    """Lines in chunks of about so many bytes."""
     chunk = bytearray()
     async for line in lines:
         chunk += line

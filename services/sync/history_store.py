@@ -154,25 +154,31 @@ CHANGED = f"""LATERAL (
 
 NOW = "SELECT networks, families, status, departement, false AS erased FROM view"
 
+# `OFFSET 0`: else every value would parse the whole event again.
 THEN = f"""SELECT networks, families, status, departement, false AS erased
            FROM ledger_record r JOIN view ON r.record = $2::text || ':' || id WHERE r.seq <= $1
            UNION ALL
-           SELECT ARRAY(SELECT json_array_elements_text(said->'networks')),
-                  ARRAY(SELECT json_array_elements_text(said->'traits'->'families')),
-                  said->'traits'->>'status', said->'traits'->>'departement', said IS NULL
-           FROM ledger_record r CROSS JOIN {CHANGED} AS e CROSS JOIN LATERAL (
-               SELECT CASE WHEN e.erasure IS NULL THEN convert_from(e.raw, 'UTF8')::json->'data' END AS said
-           ) AS d
+           SELECT ARRAY(SELECT json_array_elements_text(networks)),
+                  ARRAY(SELECT json_array_elements_text(traits->'families')),
+                  traits->>'status', traits->>'departement', erasure IS NOT NULL
+           FROM ledger_record r CROSS JOIN {CHANGED} AS e LEFT JOIN LATERAL (
+               SELECT networks, traits
+               FROM json_to_record(convert_from(e.raw, 'UTF8')::json->'data') AS d(networks json, traits json)
+               OFFSET 0
+           ) AS said ON e.erasure IS NULL
            WHERE r.seq > $1 AND e.type = '{VIEW_PUT}'"""  # noqa: S608 constant
 
-COUNTED = """WITH place AS MATERIALIZED ({places})
-    SELECT 'networks' AS what, name, count(*) AS n FROM place, unnest(networks) AS name GROUP BY name
-    UNION ALL SELECT 'families', name, count(*) FROM place LEFT JOIN unnest(families) AS name ON true
-              WHERE NOT erased GROUP BY name
-    UNION ALL SELECT 'statuses', status, count(*) FROM place WHERE NOT erased GROUP BY status
-    UNION ALL SELECT 'departements', departement, count(*) FROM place WHERE NOT erased GROUP BY departement
-    UNION ALL SELECT 'places', erased::text, count(*) FROM place GROUP BY erased
-    ORDER BY what, name"""
+COUNTED = """WITH alike AS MATERIALIZED (
+        SELECT networks, families, status, departement, erased, count(*) AS n
+        FROM ({places}) AS place GROUP BY networks, families, status, departement, erased
+    ), counted AS (
+        SELECT 'networks' AS what, name, n FROM alike, unnest(networks) AS name
+        UNION ALL SELECT 'families', name, n FROM alike LEFT JOIN unnest(families) AS name ON true WHERE NOT erased
+        UNION ALL SELECT 'statuses', status, n FROM alike WHERE NOT erased
+        UNION ALL SELECT 'departements', departement, n FROM alike WHERE NOT erased
+        UNION ALL SELECT 'places', erased::text, n FROM alike
+    )
+    SELECT what, name, sum(n)::bigint AS n FROM counted GROUP BY what, name ORDER BY what, name"""
 
 Counts = Mapping[tuple[str, str | None], int]
 

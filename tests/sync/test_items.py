@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from schemas.view import Traits, ViewPut
 from services.sync import changes, items, merge
-from tests.sync.test_merge import A, POLICY, record
+from tests.sync.test_merge import POLICY, A, record
 
 TIME = "2026-05-01T12:00:00.000Z"
 

@@ -44,7 +44,7 @@ class Change(Struct, frozen=True, omit_defaults=True):
     kind: Kind
     erased: bool = False
     networks: tuple[str, ...] = ()
-    changed: Raw = Raw(b"{}")
+    changed: Raw | None = None
     dataref: str | None = None
     reason: str | None = None
     moved_to: str | None = None

@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from services import http, ledger
 from services.http import Route
+from services.ledger_http import LEDGER, turn
 from services.postgres import Connection
 from services.sync import history_store
 from services.sync.api import past
@@ -48,9 +49,12 @@ class Stats(Struct, frozen=True):
 async def show_stats(request: web.Request) -> web.Response:
     """How many places there are: in all, by network, family, status and département."""
     when = http.asked(request, Query).as_of
-    async with moment(request) as conn:
-        as_of, counts = await (_now(conn, request) if when is None else _then(conn, request, when))
-    return http.reply(_stats(as_of, counts))
+    if when is None:
+        async with moment(request) as conn:
+            return http.reply(_stats(*await _now(conn, request)))
+    # A long way back is long work: few do it at a time.
+    async with turn(request.app[LEDGER]), moment(request) as conn:
+        return http.reply(_stats(*await _then(conn, request, when)))
 
 
 async def _now(conn: Connection, request: web.Request) -> tuple[AsOf, Counts]:
