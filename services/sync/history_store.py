@@ -154,18 +154,15 @@ CHANGED = f"""LATERAL (
 
 NOW = "SELECT networks, families, status, departement, false AS erased FROM view"
 
-# `OFFSET 0`: else every value would parse the whole event again.
 THEN = f"""SELECT networks, families, status, departement, false AS erased
            FROM ledger_record r JOIN view ON r.record = $2::text || ':' || id WHERE r.seq <= $1
            UNION ALL
            SELECT ARRAY(SELECT json_array_elements_text(networks)),
                   ARRAY(SELECT json_array_elements_text(traits->'families')),
                   traits->>'status', traits->>'departement', erasure IS NOT NULL
-           FROM ledger_record r CROSS JOIN {CHANGED} AS e LEFT JOIN LATERAL (
-               SELECT networks, traits
-               FROM json_to_record(convert_from(e.raw, 'UTF8')::json->'data') AS d(networks json, traits json)
-               OFFSET 0
-           ) AS said ON e.erasure IS NULL
+           FROM ledger_record r CROSS JOIN {CHANGED} AS e LEFT JOIN LATERAL
+                json_to_record(convert_from(nullif(e.raw, ''), 'UTF8')::json->'data')
+                    AS said(networks json, traits json) ON true
            WHERE r.seq > $1 AND e.type = '{VIEW_PUT}'"""  # noqa: S608 constant
 
 COUNTED = """WITH alike AS MATERIALIZED (
