@@ -20,7 +20,8 @@ class Field(Struct, frozen=True, omit_defaults=True):
     """One merged value: who says it, in which version, by which rule it is shown, and what others say.
 
     `rule` is `only` (one voice says it), `agreed` (all who say it say the same), or what decided between the
-    value and the next one: `valid`, `verified-by`, `verified-on`, `complete`, `draw`, `elder`. `alternatives`
+    value and the next one: `valid`, `verified-by`, `verified-on`, `complete`, `draw`, `elder`, or `voice` where
+    a reader asked that its network come first. `alternatives`
     are the other values, best first. For lists `rule` is `union`, the voice is null and `items` tells, item
     by item, which networks say it. `differs`: voices disagree and none can speak for all, so that the value
     is null (licences). `some-say-closed`: the flag `disputed_status`.
@@ -36,13 +37,17 @@ class Field(Struct, frozen=True, omit_defaults=True):
 
 
 class Voice(Struct, frozen=True, omit_defaults=True):
-    """One record behind a merged place, by the hash of its latest event."""
+    """One record behind a merged place, by the hash of its latest event.
+
+    `copy_of`: the record among them that it only repeats, so that it gives no value.
+    """
 
     record: str
     network: str
     version: int
     leaf: str
     withdrawn: bool = False
+    copy_of: str | None = None
 
 
 class Dispute(Struct, frozen=True):

@@ -56,7 +56,14 @@ def saved(now: Shown) -> Saved:
         insee=traits.insee,
         lat=traits.lat,
         lon=traits.lon,
+        licenses=merge.licenses(view),
     )
+
+
+def feature(view: View) -> bytes:
+    """A place as a flat feature."""
+    now = shown(view)
+    return items.feature(view, now.place, now.traits)
 
 
 def cause(view: View, why: Why) -> tuple[str, ...]:
@@ -74,9 +81,7 @@ def put(sync: str, now: Shown, before: View | None, why: Why) -> Draft:
         after=Raw(msgspec.json.encode(now.place)),
         traits=now.traits,
         before=past,
-        changed=Raw(
-            msgspec.json.encode(merge.differences(merge.public(before) if before else {}, now.place))
-        ),
+        changed=Raw(msgspec.json.encode(merge.changed(before, now.view))),
         cause=cause(now.view, why),
     )
     if len(encoded := msgspec.json.encode(data)) > MOST_DATA:

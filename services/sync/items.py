@@ -38,7 +38,7 @@ def feature(view: View, place: dict[str, Any], traits: Traits) -> bytes:
         "departement": traits.departement,
         "precision": position.get("precision") if position else None,
         "networks": joined(view.networks),
-        "voices": sum(not voice.withdrawn for voice in view.records),
+        "voices": sum(not voice.withdrawn and voice.copy_of is None for voice in view.records),
         "updated": view.updated,
     }
     geometry = {"type": "Point", "coordinates": [position["lon"], position["lat"]]} if position else None
