@@ -131,6 +131,37 @@ class ViewRemove(Struct, frozen=True):
     cause: tuple[str, ...]
 
 
+NoticeKind = Literal["contradicted", "joined", "parted"]
+
+
+class Noticed(Struct, frozen=True, omit_defaults=True):
+    """What has become of one record in the view, and by which records of other networks.
+
+    `contradicted`: another value is shown of this `field`, and which (null where it is too long to be told).
+    `joined`: it is one place with those now. `parted`: it is one with them no longer, though they are there.
+    """
+
+    kind: NoticeKind
+    record: str
+    by: tuple[str, ...]
+    field: str | None = None
+    shown: Any = None
+
+
+class Notice(Struct, frozen=True, omit_defaults=True):
+    """Data of `view.notice`, addressed to one network: what has become of its records in this place.
+
+    It stands right before the `view.put` that shows it, and is not said again while it stays so. `dataref` says
+    where the place is read, where not all fits into an event.
+    """
+
+    id: str
+    network: str
+    items: tuple[Noticed, ...]
+    cause: tuple[str, ...]
+    dataref: str | None = None
+
+
 class Head(Struct, frozen=True):
     """Where a node's log stood: the input of the view."""
 
