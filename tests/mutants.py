@@ -647,8 +647,8 @@ MUTANTS = (
     Mutant(
         "rows of an older version",
         "services/sync/upkeep.py",
-        "work.anew = stood is not None and stood[1] != adopted.id",
-        "work.anew = False",
+        "work.rows = stood is not None and stood[1] != adopted.id",
+        "work.rows = False",
         "tests/sync/test_seen.py::test_rows_of_an_older_version_are_filled",
     ),
     Mutant(

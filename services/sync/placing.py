@@ -103,7 +103,7 @@ async def _write(
     await _write_members(work, old_of, members)
     lost = sorted(set(old_of.values()) - old.keys() - new.keys())
     await store.remove_views(work.conn, [*lost, *(v.id for v in gone)])
-    await _save_views(work, [changes.shown(v) for v in new.values()] if work.anew else puts)
+    await _save_views(work, [changes.shown(v) for v in new.values()] if work.anew or work.rows else puts)
     work.dirty |= {merge.bucket(id) for id in (*lost, *(v.id for v in gone))}
     if drafts:
         await _append(work, [draft for draft, _ in drafts], [leaves for _, leaves in drafts])
