@@ -1,5 +1,6 @@
 """A place as a reader asks to see it, of a sync at work: a voice first, some licences only; and who is told."""
 
+from itertools import pairwise
 from typing import Any
 
 import asyncpg
@@ -151,7 +152,7 @@ async def test_networks_are_told_once(shared: Shared) -> None:
     parted = (await notices(sync))[3:]
     assert sorted(parted) == sorted([(here.node, [("parted", None)]), (there.node, [("parted", None)])])
     events = await view_log(sync)
-    for event, following in zip(events, events[1:], strict=False):
+    for event, following in pairwise(events):
         if event["type"] == VIEW_NOTICE:
             assert event["data"]["cause"]
             assert following["subject"] == event["subject"]
