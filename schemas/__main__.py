@@ -29,6 +29,7 @@ PUBLISHED: tuple[type[Any], ...] = (
     view.View,
     view.ViewPut,
     view.ViewRemove,
+    view.Notice,
     view.Digest,
     subscription.Filter,
     subscription.Changes,

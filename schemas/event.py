@@ -17,6 +17,7 @@ AREA_WITHDRAW = "org.maillage.area.withdraw.v1"
 RECORD_ERASE = "org.maillage.record.erase.v1"
 VIEW_PUT = "org.maillage.view.put.v1"
 VIEW_REMOVE = "org.maillage.view.remove.v1"
+VIEW_NOTICE = "org.maillage.view.notice.v1"
 
 # What the versions of a place are.
 OF_PLACES = (PLACE_PUT, PLACE_WITHDRAW, RECORD_ERASE)
@@ -31,7 +32,7 @@ REGISTRY_EMITS = (
     AREA_WITHDRAW,
     RECORD_ERASE,
 )
-SYNC_EMITS = (VIEW_PUT, VIEW_REMOVE, RECORD_ERASE)
+SYNC_EMITS = (VIEW_PUT, VIEW_REMOVE, VIEW_NOTICE, RECORD_ERASE)
 
 # How many bytes an event may have: of a registry, and of a view.
 MAX_EVENT = 48 * 1024

@@ -20,7 +20,8 @@ class Field(Struct, frozen=True, omit_defaults=True):
     """One merged value: who says it, in which version, by which rule it is shown, and what others say.
 
     `rule` is `only` (one voice says it), `agreed` (all who say it say the same), or what decided between the
-    value and the next one: `valid`, `verified-by`, `verified-on`, `complete`, `draw`, `elder`. `alternatives`
+    value and the next one: `valid`, `verified-by`, `verified-on`, `complete`, `draw`, `elder`, or `voice` where
+    a reader asked that its network come first. `alternatives`
     are the other values, best first. For lists `rule` is `union`, the voice is null and `items` tells, item
     by item, which networks say it. `differs`: voices disagree and none can speak for all, so that the value
     is null (licences). `some-say-closed`: the flag `disputed_status`.
@@ -36,13 +37,17 @@ class Field(Struct, frozen=True, omit_defaults=True):
 
 
 class Voice(Struct, frozen=True, omit_defaults=True):
-    """One record behind a merged place, by the hash of its latest event."""
+    """One record behind a merged place, by the hash of its latest event.
+
+    `copy_of`: the record among them that it only repeats, so that it gives no value.
+    """
 
     record: str
     network: str
     version: int
     leaf: str
     withdrawn: bool = False
+    copy_of: str | None = None
 
 
 class Dispute(Struct, frozen=True):
@@ -124,6 +129,37 @@ class ViewRemove(Struct, frozen=True):
     reason: RemoveReason
     moved_to: str | None
     cause: tuple[str, ...]
+
+
+NoticeKind = Literal["contradicted", "joined", "parted"]
+
+
+class Noticed(Struct, frozen=True, omit_defaults=True):
+    """What has become of one record in the view, and by which records of other networks.
+
+    `contradicted`: another value is shown of this `field`, and which (null where it is too long to be told).
+    `joined`: it is one place with those now. `parted`: it is one with them no longer, though they are there.
+    """
+
+    kind: NoticeKind
+    record: str
+    by: tuple[str, ...]
+    field: str | None = None
+    shown: Any = None
+
+
+class Notice(Struct, frozen=True, omit_defaults=True):
+    """Data of `view.notice`, addressed to one network: what has become of its records in this place.
+
+    It stands right before the `view.put` that shows it, and is not said again while it stays so. `dataref` says
+    where the place is read, where not all fits into an event.
+    """
+
+    id: str
+    network: str
+    items: tuple[Noticed, ...]
+    cause: tuple[str, ...]
+    dataref: str | None = None
 
 
 class Head(Struct, frozen=True):

@@ -219,6 +219,10 @@ def view_log() -> Author:
         "changed": {name: {"before": None, "after": value} for name, value in after.items()}, "cause": cause,
     }  # fmt: skip
     gone = {"id": id, "before": traits, "reason": "withdrawn", "moved_to": None, "cause": cause}
+    other = record_id(Author("est").node, 1)
+    noticed = {"kind": "contradicted", "record": other, "by": [id], "field": "name", "shown": "L'Établi"}
+    notice = {"id": id, "network": other[:26], "items": [noticed], "cause": cause}
+    sync.write(0, notice, events.VIEW_NOTICE, subject=f"{sync.node}:{id}")
     sync.write(0, put, events.VIEW_PUT, subject=f"{sync.node}:{id}")
     sync.write(0, gone, events.VIEW_REMOVE, subject=f"{sync.node}:{id}")
     return sync

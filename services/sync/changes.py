@@ -9,10 +9,11 @@ from msgspec.structs import replace
 
 from schemas import event
 from schemas.event import Erasure
-from schemas.view import RemoveReason, Traits, View, ViewPut, ViewRemove
+from schemas.view import Notice, Noticed, RemoveReason, Traits, View, ViewPut, ViewRemove
 from services.canonical import fold
 from services.ledger import Draft
 from services.sync import items, merge
+from services.sync.records import owner
 from services.sync.store import Saved
 
 MOST_DATA = 240 * 1024
@@ -56,7 +57,14 @@ def saved(now: Shown) -> Saved:
         insee=traits.insee,
         lat=traits.lat,
         lon=traits.lon,
+        licenses=merge.licenses(view),
     )
+
+
+def feature(view: View) -> bytes:
+    """A place as a flat feature."""
+    now = shown(view)
+    return items.feature(view, now.place, now.traits)
 
 
 def cause(view: View, why: Why) -> tuple[str, ...]:
@@ -74,9 +82,7 @@ def put(sync: str, now: Shown, before: View | None, why: Why) -> Draft:
         after=Raw(msgspec.json.encode(now.place)),
         traits=now.traits,
         before=past,
-        changed=Raw(
-            msgspec.json.encode(merge.differences(merge.public(before) if before else {}, now.place))
-        ),
+        changed=Raw(msgspec.json.encode(merge.changed(before, now.view))),
         cause=cause(now.view, why),
     )
     if len(encoded := msgspec.json.encode(data)) > MOST_DATA:
@@ -101,13 +107,26 @@ def remove(sync: str, view: View, members: Mapping[str, str], why: Why, reason: 
     return _draft(sync, view.id, event.VIEW_REMOVE, encoded, traits, None)
 
 
+def notice(sync: str, view: View, items: tuple[Noticed, ...], why: Why) -> Draft:
+    """The event that tells a network what has become of its records in a place."""
+    network = owner(items[0].record)
+    data = Notice(view.id, network, items, cause(view, why))
+    encoded = msgspec.json.encode(data)
+    if len(encoded) > MOST_DATA:
+        short = tuple(replace(item, shown=None, by=item.by[:MOST_CAUSES]) for item in items)
+        data = replace(data, dataref=f"/places/{view.id}")
+        encoded = _fitting(lambda most: replace(data, items=short[:most]))
+    routing = f"view.notice.{network}"
+    return Draft(f"{sync}:{view.id}", event.VIEW_NOTICE, encoded, routing, "merge")
+
+
 def erase(record: str, leaves: Sequence[bytes]) -> Draft:
     """The event by which earlier events of a place lose their content, as a network has erased it."""
     data = msgspec.json.encode(Erasure(leaves=tuple(leaf.hex() for leaf in leaves)))
     return Draft(record, event.RECORD_ERASE, data, "record.erase._", "merge")
 
 
-def _fitting(data: Callable[[int], ViewPut | ViewRemove]) -> bytes:
+def _fitting(data: Callable[[int], ViewPut | ViewRemove | Notice]) -> bytes:
     """Data as an event can hold it: networks may have any number of words for a place."""
     encoded = b""
     for most in LIST_LENGTHS:

@@ -75,9 +75,15 @@ def stated(record: Record, policy: Policy) -> Stated:
     for field in policy.lists:
         if value := getattr(place, field):
             said[field] = value if isinstance(value[0], str) else msgspec.to_builtins(value)
-    if "verified_on" in said and said["verified_on"] > (moment(record.time) or "")[:10]:
+    if "verified_on" in said and verified_on(record) is None:
         del said["verified_on"]
     return said
+
+
+def verified_on(record: Record) -> str | None:
+    """The day on which a present record was last checked; None for one that lies ahead of its event."""
+    on = record.place.verified_on if record.place is not None else None
+    return on if on and on <= (moment(record.time) or "")[:10] else None
 
 
 def veiled(said: Stated, policy: Policy) -> Stated:
@@ -108,19 +114,26 @@ def veiled_record(data: Raw) -> Raw:
     return Raw(msgspec.json.encode(shown))
 
 
-def single(field: str, voices: Sequence[Voice]) -> Field | None:
-    """The value of the first voice by rank, with the rule that decided and the other values, best first."""
+def single(field: str, voices: Sequence[Voice], first: str | None = None) -> Field | None:
+    """The value of the first voice by rank, with the rule that decided and the other values, best first.
+
+    What the network `first` says, goes before all others.
+    """
     heard = [v for v in voices if field in v.stated]
     if not heard:
         return None
     if len(heard) == 1:
         record = heard[0].record
         return Field(heard[0].stated[field], owner(record.id), record.id, record.version, "only", ())
-    ranked = sorted((_rank(v, field), v) for v in heard)
+    ranked = sorted(
+        ((_rank(v, field), v) for v in heard), key=lambda r: (owner(r[1].record.id) != first, r[0])
+    )
     rank, best = ranked[0]
     value = best.stated[field]
     others = [(r, v) for r, v in ranked[1:] if v.stated[field] != value]
     rule = _decisive(rank, others[0][0]) if others else "agreed"
+    if others and owner(best.record.id) == first != owner(others[0][1].record.id):
+        rule = "voice"
     alternatives = tuple(_other(v, field) for _, v in others)
     return Field(value, owner(best.record.id), best.record.id, best.record.version, rule, alternatives)
 

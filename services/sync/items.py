@@ -30,7 +30,7 @@ def joined(values: Iterable[str]) -> str | None:
 
 def feature(view: View, place: dict[str, Any], traits: Traits) -> bytes:
     """The place as GeoJSON. Scalars only, lists joined, and one date-time: `updated`."""
-    voices = sum(not voice.withdrawn for voice in view.records)
+    voices = sum(not voice.withdrawn and voice.copy_of is None for voice in view.records)
     known = {"departement": traits.departement, "networks": joined(view.networks), "voices": voices}
     return _feature(view.id, place, {**known, "updated": view.updated})
 

@@ -7,11 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from schemas.place import Address, Place
 from schemas.view import Dispute, Field, Traits, View, Voice
 from services.places import departement
-from services.sync import fields
+from services.sync import copies, fields
 from services.sync.clusters import Clustering, clusters, components, latest
 from services.sync.digest import bucket, bucket_hash, entry, followed_hash, view_root
 from services.sync.linking import Scores
@@ -23,6 +24,7 @@ from services.sync.records import Pair, Record, Said, age, common_id, owner, pai
 __all__ = (
     "POLICY",
     "Policy",
+    "Reading",
     "Record",
     "Said",
     "Scores",
@@ -49,6 +51,20 @@ DEGREES = 10**7
 SQUARE_METRES = 100
 
 
+class Reading(Struct, frozen=True):
+    """How a reader asks to see a place: whose values come first, and under which licences (all of them)."""
+
+    voice: str | None = None
+    licenses: frozenset[str] | None = None
+
+    def admits(self, record: Record) -> bool:
+        """Whether a record may be shown."""
+        return self.licenses is None or (record.place is not None and record.place.license in self.licenses)
+
+
+WHOLE = Reading()
+
+
 def batch(records: Iterable[Record], claims: Sequence[Said], policy: Policy = POLICY) -> Clustering:
     """The clusters of all records there are, from scratch; of one id the latest record counts."""
     known = latest(records)
@@ -58,27 +74,34 @@ def batch(records: Iterable[Record], claims: Sequence[Said], policy: Policy = PO
     return clusters(known.values(), claims, scores)
 
 
-def merged(members: Sequence[Record], claims: Iterable[Said], policy: Policy = POLICY) -> View | None:
-    """The place that some records are together, or None where all of them were taken back.
+def merged(
+    members: Sequence[Record], claims: Iterable[Said], policy: Policy = POLICY, reading: Reading = WHOLE
+) -> View | None:
+    """The place that some records are together, or None where none of them is there, or may be shown.
 
-    `members` is one of `clusters`; of `claims` those that name a member are looked at.
+    `members` is one of `clusters`; of `claims` those that name a member are looked at. A copy gives no value, and
+    an undisclosed record hides, whatever licences are asked for.
     """
     elders = sorted(members, key=age)
     present = [record for record in elders if record.place is not None]
-    if not present:
+    copied = copies.originals(present)
+    shown = [record for record in elders if reading.admits(record)]
+    speaking = [record for record in shown if record.place is not None and record.id not in copied]
+    if not speaking:
         return None
-    view_id = elders[0].id
-    ids = sorted(record.id for record in elders)
+    view_id, ids = elders[0].id, sorted(record.id for record in elders)
     within = [said for said in claims if said.a in ids or said.b in ids]
+    mine = {record.id for record in shown}
+    voices = _voices(speaking, hides(present), view_id, policy)
     return View(
         id=view_id,
         aliases=tuple(ids),
-        networks=tuple(sorted({owner(record.id) for record in present})),
-        updated=_updated(elders),
-        fields=_fields(present, view_id, policy),
-        records=tuple(_voice(record) for record in sorted(elders, key=_record_id)),
-        disputes=_disputes(set(ids), within),
-        part_of=tuple(sorted({s.b for s in within if s.verdict == "part-of" and _speaks(s) and s.a in ids})),
+        networks=tuple(sorted({owner(record.id) for record in shown if record.place is not None})),
+        updated=_updated(shown),
+        fields=_fields(voices, policy, reading.voice),
+        records=tuple(_voice(record, copied) for record in sorted(shown, key=_record_id)),
+        disputes=tuple(d for d in _disputes(set(ids), within) if reading.licenses is None or d.a in mine),
+        part_of=tuple(sorted({s.b for s in within if s.verdict == "part-of" and _speaks(s) and s.a in mine})),
     )
 
 
@@ -99,9 +122,13 @@ def public(view: View) -> dict[str, Any]:
     return shown
 
 
-def changed(before: View | None, after: View) -> dict[str, dict[str, Any]]:
-    """What shown values became: `{field: {before, after}}`, null for a field that is not there."""
-    return differences({} if before is None else public(before), public(after))
+def changed(before: View | None, after: View, policy: Policy = POLICY) -> dict[str, dict[str, Any]]:
+    """What shown values became: `{field: {before, after}}`, null for a field that is not there.
+
+    Of a place that is hidden now, where it was is not told either.
+    """
+    was = {} if before is None else public(before)
+    return differences(fields.veiled(was, policy) if hidden(after) else was, public(after))
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -136,19 +163,36 @@ def hides(members: Iterable[Record]) -> bool:
     return any(record.place is not None and record.place.kind == "undisclosed" for record in members)
 
 
-def _fields(present: Sequence[Record], view_id: str, policy: Policy) -> dict[str, Field]:
-    """The merged fields of records that are there, elder first."""
-    hidden = hides(present)
+def hidden(view: View) -> bool:
+    """Whether nobody is told where the place is, below its commune."""
+    kind = view.fields.get("kind")
+    return kind is not None and "undisclosed" in (kind.value, *(other.value for other in kind.alternatives))
+
+
+def licenses(view: View) -> tuple[str, ...]:
+    """The licences of the records that give it values, sorted."""
+    found = view.fields.get("license")
+    said = (found.value, *(other.value for other in found.alternatives)) if found else ()
+    return tuple(sorted({license for license in said if license is not None}))
+
+
+def _voices(speaking: Sequence[Record], hidden: bool, view_id: str, policy: Policy) -> list[fields.Voice]:
+    """What records say, elder first; of a `hidden` place nothing below its commune."""
     voices = []
-    for elder, record in enumerate(present):
+    for elder, record in enumerate(speaking):
         said = fields.stated(record, policy)
         shown = fields.veiled(said, policy) if hidden else said
         voices.append(fields.voice(record, shown, elder, view_id, policy))
+    return voices
+
+
+def _fields(voices: Sequence[fields.Voice], policy: Policy, first: str | None) -> dict[str, Field]:
+    """The merged fields; what the network `first` says, goes first."""
     found: dict[str, Field] = {}
     for name in policy.single:
         lead = policy.with_field.get(name)
         heard = voices if lead is None else [v for v in voices if v.stated.get(lead) == _value(found, lead)]
-        _keep(found, name, fields.single(name, heard))
+        _keep(found, name, fields.single(name, heard, first))
     for name in policy.lists:
         _keep(found, name, fields.union(name, voices))
     for name in policy.common:
@@ -209,8 +253,9 @@ def _record_id(record: Record) -> str:
     return record.id
 
 
-def _voice(record: Record) -> Voice:
-    return Voice(record.id, owner(record.id), record.version, record.leaf, record.place is None)
+def _voice(record: Record, copied: Mapping[str, str]) -> Voice:
+    gone, original = record.place is None, copied.get(record.id)
+    return Voice(record.id, owner(record.id), record.version, record.leaf, gone, original)
 
 
 def _updated(members: Sequence[Record]) -> str:

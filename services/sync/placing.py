@@ -4,6 +4,7 @@ import collections
 from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
+from msgspec import Struct
 
 from schemas.view import RemoveReason, View
 from services import ledger, ledger_epochs
@@ -11,7 +12,7 @@ from services.errors import Corrupt
 from services.ledger import Draft
 from services.ledger_epochs import LEAVES_AT_ONCE
 from services.postgres import Connection
-from services.sync import alike_store, changes, heard, merge, noting, store
+from services.sync import alike_store, changes, heard, merge, noticing, noting, store
 from services.sync.changes import Shown, Why
 from services.sync.clusters import Clustering
 from services.sync.linking import Scores
@@ -91,14 +92,18 @@ async def _write(
     drafts: list[tuple[Draft, Leaves]] = [
         (d, ()) for v in sorted(erased) for d in _erasures(work, f"{node}:{v}")
     ]
-    drafts += [_put(node, now, None if now.view.id in erased else old.get(now.view.id), why) for now in puts]
+    # What was told of an erased place is erased as well, so it is said again.
+    standing = {id: v for id, v in old.items() if id not in erased}
+    told = _notices(node, puts, _Move(old_of, standing, new), why)
+    for now in puts:
+        drafts += [*told[now.view.id], _put(node, now, standing.get(now.view.id), why)]
     # The erase event of a place that is gone tells that it is.
     leaving = [(v, _reason(work, v.id, members, read)) for v in gone if v.id not in erased]
     drafts += [(changes.remove(node, v, members, why, reason), _leaves(v)) for v, reason in leaving]
     await _write_members(work, old_of, members)
     lost = sorted(set(old_of.values()) - old.keys() - new.keys())
     await store.remove_views(work.conn, [*lost, *(v.id for v in gone)])
-    await _save_views(work, [changes.shown(v) for v in new.values()] if work.anew else puts)
+    await _save_views(work, [changes.shown(v) for v in new.values()] if work.anew or work.rows else puts)
     work.dirty |= {merge.bucket(id) for id in (*lost, *(v.id for v in gone))}
     if drafts:
         await _append(work, [draft for draft, _ in drafts], [leaves for _, leaves in drafts])
@@ -129,6 +134,29 @@ async def _append(work: Work, drafts: Sequence[Draft], shown: Sequence[Leaves]) 
     told = zip(entries, shown, strict=True)
     await store.tell(work.conn, [(leaf, e.seq, node) for e, leaves in told for leaf, node in leaves])
     await ledger_epochs.redact(work.conn, entries)
+
+
+class _Move(Struct, frozen=True):
+    """In which places records were, by record, and those places; and all places in which they are now."""
+
+    was_in: Mapping[str, str]
+    old: Mapping[str, View]
+    new: Mapping[str, View]
+
+
+def _notices(
+    node: str, puts: Iterable[Shown], move: _Move, why: Why
+) -> dict[str, list[tuple[Draft, Leaves]]]:
+    """For each place, the events that tell networks what has become of their records in it."""
+    before = {record: move.old[id] for record, id in move.was_in.items() if id in move.old}
+    placed = {r.record: v.id for v in move.new.values() for r in v.records if not r.withdrawn}
+    return {
+        now.view.id: [
+            (changes.notice(node, now.view, items, why), _leaves(now.view))
+            for items in noticing.notices(now.view, before, placed)
+        ]
+        for now in puts
+    }
 
 
 def _put(node: str, now: Shown, before: View | None, why: Why) -> tuple[Draft, Leaves]:

@@ -12,7 +12,10 @@ from services.sync.records import Said
 
 
 class Saved(Struct, frozen=True):
-    """A place of the view as it is stored: canonical bytes, entry in its bucket, flat feature, what filters use."""
+    """A place of the view as it is stored: canonical bytes, entry in its bucket, flat feature, what filters use.
+
+    `licenses`: those of the records that give it values.
+    """
 
     id: str
     bucket: int
@@ -27,6 +30,7 @@ class Saved(Struct, frozen=True):
     insee: str | None
     lat: float | None
     lon: float | None
+    licenses: tuple[str, ...]
 
 
 class Latest(Struct, frozen=True):
@@ -73,6 +77,7 @@ class Asked(Struct, frozen=True):
     insee: tuple[str, ...] = ()
     bbox: tuple[float, float, float, float] | None = None
     words: tuple[str, ...] = ()
+    licenses: tuple[str, ...] = ()
 
 
 async def merged(conn: Connection) -> dict[str, Head]:
@@ -419,19 +424,20 @@ async def save_views(conn: Connection, saved: Sequence[Saved]) -> None:
     """Places as they stand now."""
     await conn.execute(
         """INSERT INTO view (id, bucket, entry, body, item, words, networks, families, status, departement,
-                             insee, lat, lon)
+                             insee, lat, lon, licenses)
            SELECT id, bucket, entry, body, item, words, string_to_array(networks, ' '),
-                  string_to_array(families, ' '), status, departement, insee, lat, lon
+                  string_to_array(families, ' '), status, departement, insee, lat, lon,
+                  string_to_array(licenses, ' ')
            FROM unnest($1::text[], $2::smallint[], $3::bytea[], $4::bytea[], $5::bytea[], $6::text[],
                        $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::float8[],
-                       $13::float8[])
+                       $13::float8[], $14::text[])
                 AS t(id, bucket, entry, body, item, words, networks, families, status, departement, insee,
-                     lat, lon)
+                     lat, lon, licenses)
            ON CONFLICT (id) DO UPDATE SET
                entry = excluded.entry, body = excluded.body, item = excluded.item, words = excluded.words,
                networks = excluded.networks, families = excluded.families, status = excluded.status,
                departement = excluded.departement, insee = excluded.insee, lat = excluded.lat,
-               lon = excluded.lon""",
+               lon = excluded.lon, licenses = excluded.licenses""",
         [v.id for v in saved],
         [v.bucket for v in saved],
         [v.entry for v in saved],
@@ -445,6 +451,7 @@ async def save_views(conn: Connection, saved: Sequence[Saved]) -> None:
         [v.insee for v in saved],
         [v.lat for v in saved],
         [v.lon for v in saved],
+        [" ".join(v.licenses) for v in saved],
     )
 
 
@@ -503,11 +510,12 @@ def _selection(asked: Asked) -> tuple[str, list[object]]:
         AND ($6::text[] = '{}' OR insee = ANY($6))
         AND ($7::float8 IS NULL OR (lat BETWEEN $8 AND $10 AND
              CASE WHEN $7 <= $9 THEN lon BETWEEN $7 AND $9 ELSE lon >= $7 OR lon <= $9 END))
-        AND words LIKE ALL ($11::text[])"""
+        AND words LIKE ALL ($11::text[])
+        AND ($12::text[] = '{}' OR licenses && $12)"""
     patterns = ["%" + w + "%" for w in asked.words]
     ids = None if asked.ids is None else list(asked.ids)
     lists = [asked.networks, asked.families, asked.statuses, asked.departements, asked.insee]
-    return clause, [ids, *map(list, lists), *box, patterns]
+    return clause, [ids, *map(list, lists), *box, patterns, list(asked.licenses)]
 
 
 async def items(
@@ -516,8 +524,8 @@ async def items(
     """Flat features of a page, by common id."""
     clause, arguments = _selection(asked)
     rows = await conn.fetch(
-        f"""SELECT id, item FROM view WHERE {clause} AND ($12::text IS NULL OR id > $12)
-            ORDER BY id OFFSET $13 LIMIT $14""",  # noqa: S608 constant
+        f"""SELECT id, item FROM view WHERE {clause} AND ($13::text IS NULL OR id > $13)
+            ORDER BY id OFFSET $14 LIMIT $15""",  # noqa: S608 constant
         *arguments,
         after,
         offset,

@@ -52,19 +52,21 @@ def _successors(known: Mapping[str, Record]) -> Iterator[Pair]:
 
 
 def _copies(known: Mapping[str, Record], apart: Mapping[Pair, object]) -> set[Pair]:
-    """Pairs of a record and the one it was copied from, where both are there and nobody objects.
+    """Pairs of a record and the one it was copied from, where nobody objects."""
+    return {pair for pair in (paired(*both) for both in copying(known)) if pair not in apart}
+
+
+def copying(known: Mapping[str, Record]) -> Iterator[Pair]:
+    """Records, each with the one of another network that it was copied from, where both are there.
 
     Neither is undisclosed, and the original leaves it to others to join it.
     """
-    found = set()
     for record in known.values():
         original = known.get(copied(record) or "")
         if original is None or owner(original.id) == owner(record.id) or original.place is None:
             continue
-        pair = paired(record.id, original.id)
-        if pair not in apart and open_to_all(original) and not undisclosed(record):
-            found.add(pair)
-    return found
+        if open_to_all(original) and not undisclosed(record):
+            yield record.id, original.id
 
 
 def undisclosed(record: Record) -> bool:

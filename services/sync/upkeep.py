@@ -55,6 +55,7 @@ async def merge_once(
         # What another policy made of a log says nothing of what this one makes of it.
         usable = before if stood is not None and stood[1] == adopted.id else {}
         usable = {node: head for node, head in usable.items() if node not in replaced}
+        work.rows = stood is not None and stood[1] != adopted.id
         changed = await _to_merge(work, before, usable, heads)
         await _merge(work, changed, progress)
         await _stand_at(work, before, heads)

@@ -33,7 +33,8 @@ class Work(Struct):
 
     `touched`: records whose places may be others. `why`: for records that claims are about, the events that
     said so; `changed`: records whose own latest event is the cause. `erasing`: events of our own log that show
-    erased content, by the record they are of. `anew`: places are written whatever is stored of them.
+    erased content, by the record they are of. `anew`: places are written whatever is stored of them; `rows`: also
+    those that stay as they are, as the rows of the view may tell more than they did.
     """
 
     conn: Connection
@@ -48,6 +49,7 @@ class Work(Struct):
     why: dict[str, set[str]] = {}
     erasing: dict[str, list[bytes]] = {}
     anew: bool = False
+    rows: bool = False
     dirty: set[int] = set()
     places: int = 0
     voices: collections.Counter[str] = msgspec.field(default_factory=collections.Counter)

@@ -347,6 +347,18 @@ async def test_what_cannot_be_read_stops_nobody(log: Log, start: Start) -> None:
     assert told(await notify.changes()) == [("entered", place_id(4))]
 
 
+async def test_what_networks_are_told_is_no_change(log: Log, start: Start) -> None:
+    """A notice to a network is passed over, its content too; the place that follows it is told as it is."""
+    notice = {"id": place_id(1), "network": "a" * 26, "items": [], "cause": []}
+    await log.write([log.draft(place_id(1), event.VIEW_NOTICE, notice), log.put(1, IN)])
+    notify = await start()
+    await _arrived(notify, "1.2")
+    await log.write([log.draft(place_id(1), event.VIEW_NOTICE, notice), log.put(1, OUT, IN)])
+    await _arrived(notify, "1.4")
+    assert told(await notify.changes()) == [("entered", place_id(1)), ("updated", place_id(1))]
+    assert told(await notify.changes("departement=35")) == [("entered", place_id(1)), ("left", place_id(1))]
+
+
 async def test_an_erased_place_leaves_no_word_behind(log: Log, start: Start) -> None:
     """Whoever was told of a place is told that it is erased; what was said of it is no longer told."""
     notify = await start()

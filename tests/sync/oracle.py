@@ -309,11 +309,44 @@ def prefer(field, common_id, one, other):
     return -1 if elder([r, s]) == r["id"] else 1
 
 
-def merged(records):
-    """`{field: (value, record that says it or None, other values best first)}` of one place."""
+def repeating(there):
+    """Ids of present records that only repeat another one of them."""
+    by_id, source = {r["id"]: r for r in there}, {}
+    for x in there:
+        y = by_id.get((x["place"].get("origin") or {}).get("id"))
+        if y is None or node_of(x["id"]) == node_of(y["id"]):
+            continue
+        if x["place"].get("kind") == "undisclosed" or asks_first(y):
+            continue
+        mine, theirs = heard(x, False), heard(y, False)
+        since = theirs.get("verified_on")
+        by_people = mine.get("verified_by") in ("place", "network") and "verified_on" in mine
+        if by_people and since is not None and mine["verified_on"] > since:
+            continue
+        if by_people and since is None and mine["verified_on"] >= instant(y["time"]).strftime("%Y-%m-%d"):
+            continue
+        source[x["id"]] = y["id"]
+    silent = set()
+    for x in source:
+        path = [x]
+        while path[-1] in source and source[path[-1]] not in path:
+            path.append(source[path[-1]])
+        if source.get(path[-1]) != x:
+            silent.add(x)
+    return silent
+
+
+def merged(records, first=None, licenses=None):
+    """`{field: (value, record that says it or None, other values best first)}` of one place.
+
+    With the values of the network `first` before all others, or only with records under one of some licences.
+    """
     there = [r for r in records if r["place"] is not None]
     hidden = any(r["place"].get("kind") == "undisclosed" for r in there)
-    voices = [(r, heard(r, hidden)) for r in there]
+    silent = repeating(there)
+    voices = [(r, heard(r, hidden)) for r in there if r["id"] not in silent]
+    if licenses is not None:
+        voices = [v for v in voices if v[0]["place"].get("license") in licenses]
     common_id = elder(records)
     found = {}
     for field in SCALARS:
@@ -323,6 +356,8 @@ def merged(records):
             shown = found[tied_to][0] if tied_to in found else None
             field_voices = [v for v in field_voices if v[1].get(tied_to) == shown]
         field_voices.sort(key=functools.cmp_to_key(functools.partial(prefer, field, common_id)))
+        leading = [v for v in field_voices if node_of(v[0]["id"]) == first]
+        field_voices = leading + [v for v in field_voices if v not in leading]
         if field_voices:
             value = field_voices[0][1][field]
             others = [said[field] for _, said in field_voices[1:] if said[field] != value]

@@ -12,6 +12,7 @@ from schemas.event import CLAIM_PUT, VIEW_PUT, VIEW_REMOVE, Checkpoint
 from schemas.node import Signed
 from services import foreign, identity, merkle, signing
 from services.merkle import Range
+from services.sync import digest
 from tests.conftest import Federation
 from tests.nodes import Registry, Sync, eventually, listen_to
 
@@ -207,7 +208,10 @@ async def test_another_policy_makes_another_view(federation: Federation) -> None
         body = await connection.fetchval("SELECT body FROM view WHERE id = $1", added[0]["id"])
         other = body.replace(b'"open"', b'"paused"')
         assert other != body
-        await connection.execute("UPDATE view SET body = $2 WHERE id = $1", added[0]["id"], other)
+        entry = digest.entry(added[0]["id"], other)
+        await connection.execute(
+            "UPDATE view SET body = $2, entry = $3 WHERE id = $1", added[0]["id"], other, entry
+        )
     finally:
         await connection.close()
     await sync.start()

@@ -11,24 +11,35 @@ from aiohttp import web
 from msgspec import Meta, Struct
 from yarl import URL
 
-from schemas.place import Status
+from schemas.place import License, Status
 from schemas.subscription import Departement
 from services import follow_store, http
 from services.canonical import fold
 from services.errors import Fault, Malformed
 from services.http import Route
 from services.postgres import Connection, literal
-from services.sync import store
+from services.sync import changes, store
+from services.sync.api import places
 from services.sync.api.reading import CURSOR, moment, why_not
-from services.sync.context import SETTINGS
+from services.sync.api.seen import as_asked, asked_for
+from services.sync.context import POLICY, SETTINGS
+from services.sync.merge import WHOLE
 
 GEOJSON = "application/geo+json"
 MOST = 10_000
+# Places that are worked out again for their reader.
+MOST_REREAD = 1_000
 RECORD = re.compile(r"[a-z2-7]{26}:[0-9a-f-]{36}")
 
 
 class Query(Struct, frozen=True):
-    """Which places. `limit` is clamped to 1 to 10,000; `bbox` has 4 or 6 numbers; `q` is accent-blind."""
+    """Which places, and how to show them. `limit` is clamped to 1 to 10,000; `bbox` has 4 or 6 numbers; `q` is
+    accent-blind.
+
+    With `voice` that network's values are shown first; with `license` only what records under one of these
+    licences say, and only places that have such a record. `limit` is clamped to 1,000 then, and the other
+    parameters choose among the places as they are shown without.
+    """
 
     limit: int = 100
     page: str | None = None
@@ -41,11 +52,13 @@ class Query(Struct, frozen=True):
     departement: tuple[Departement, ...] = ()
     insee: tuple[str, ...] = ()
     q: Annotated[str, Meta(max_length=200)] | None = None
+    voice: str | None = None
+    license: tuple[License, ...] = ()
     f: Literal["json", "geojson"] = "json"
 
 
-class Plain(Struct, frozen=True):
-    """The format of the answer."""
+class Plain(places.Query, frozen=True):
+    """How to show a place, and the format of the answer."""
 
     f: Literal["json", "geojson"] = "json"
 
@@ -86,6 +99,7 @@ async def selection(conn: Connection, query: Query) -> store.Asked:
         insee=query.insee,
         bbox=box(query.bbox),
         words=words,
+        licenses=query.license,
     )
 
 
@@ -111,7 +125,8 @@ def after(page: str | None) -> str | None:
 async def list_items(request: web.Request) -> web.Response:
     """Places of the view as a GeoJSON FeatureCollection, by common id."""
     query = http.asked(request, Query)
-    limit = max(1, min(query.limit, MOST))
+    most = MOST_REREAD if query.voice or query.license else MOST
+    limit = max(1, min(query.limit, most))
     async with moment(request) as conn:
         tag = {"ETag": _tag(request[CURSOR], request.query_string)}
         if tag["ETag"] in (http.precondition(request, "If-None-Match") or ()):
@@ -119,13 +134,27 @@ async def list_items(request: web.Request) -> web.Response:
         asked = await selection(conn, query)
         rows = await store.items(conn, asked, after=after(query.page), offset=query.offset, limit=limit + 1)
         matched = await store.matched(conn, asked)
-    page = rows[:limit]
-    following = token(page[-1][0]) if len(rows) > limit else None
+        features = await _features(request, conn, rows[:limit], query)
+    following = token(rows[limit - 1][0]) if len(rows) > limit else None
     return http.reply(
-        _collection(request, [item for _, item in page], matched, following),
+        _collection(request, features, matched, following),
         media=GEOJSON,
         headers=tag,
     )
+
+
+async def _features(
+    request: web.Request, conn: Connection, page: Sequence[tuple[str, bytes]], query: Query
+) -> list[bytes]:
+    """The features of a page, worked out again where the query asks for it."""
+    reading = await asked_for(conn, query.voice, query.license)
+    if reading == WHOLE:
+        return [item for _, item in page]
+    bodies = await store.bodies(conn, [id for id, _ in page])
+    views = await as_asked(
+        conn, [bodies[id] for id, _ in page if id in bodies], request.app[POLICY].policy, reading
+    )
+    return [changes.feature(view) for view in views]
 
 
 def _tag(cursor: str, query: str) -> str:
@@ -163,9 +192,9 @@ async def show_item(request: web.Request) -> web.Response:
         found = await store.found(conn, request.match_info["id"])
         if found is None:
             raise await why_not(conn, request.match_info["id"])
-    id, _, item = found
-    link = f'</collections/places/items/{id}>; rel="canonical"'
-    return http.reply(item, media=GEOJSON, headers={"Link": link})
+        view = await places.seen(request, conn, found[1], http.asked(request, Plain))
+    link = f'</collections/places/items/{view.id}>; rel="canonical"'
+    return http.reply(changes.feature(view), media=GEOJSON, headers={"Link": link})
 
 
 ROUTES = (

@@ -9,25 +9,39 @@ from msgspec import Raw, Struct
 
 from schemas import event
 from schemas.event import Event
+from schemas.place import License
 from schemas.view import Dispute, Field, View
 from services import follow_store, foreign, http
+from services.errors import Fault, Malformed, NotFound
 from services.follow_store import Node
 from services.http import Route
 from services.ledger import stamp
+from services.postgres import Connection
 from services.sync import fields, merge, store
 from services.sync.api import history
 from services.sync.api.reading import moment, why_not
+from services.sync.api.seen import as_asked, asked_for
+from services.sync.context import POLICY
 from services.sync.store import Voiced
 
 
 class Query(Struct, frozen=True):
-    """When: an RFC 3339 time, or a date for that whole day in UTC; without it, now."""
+    """Which place to show, and how.
+
+    `as_of`: as it was at an RFC 3339 time, or at the end of a date in UTC; without it, now. `voice`: with the values of
+    this network first; `license`: only what records under some of these say. Of the past neither is known.
+    """
 
     as_of: str | None = None
+    voice: str | None = None
+    license: tuple[License, ...] = ()
 
 
 class Voice(Struct, frozen=True):
-    """What one network says of the place: its record as it is in its own log, extensions and words included."""
+    """What one network says of the place: its record as it is in its own log, extensions and words included.
+
+    `copy_of`: the record that it only repeats, so that it gives the place no value.
+    """
 
     record: str
     network: str
@@ -35,6 +49,7 @@ class Voice(Struct, frozen=True):
     cursor: str
     status: str
     place: Raw | None
+    copy_of: str | None
 
 
 class Freshness(Struct, frozen=True):
@@ -60,20 +75,32 @@ class Rich(Struct, frozen=True):
     freshness: dict[str, Freshness]
 
 
+def _refuse_both(query: Query) -> None:
+    """The log tells what was shown, not who else said what."""
+    for name in ("voice", "license"):
+        if getattr(query, name):
+            raise Malformed(
+                "The query is not right.",
+                faults=(
+                    Fault(name, "Of the past only what was shown is known: leave out `as_of`, or this."),
+                ),
+            )
+
+
 async def show_place(request: web.Request) -> web.Response:
     """A place with every voice and where each value comes from; any id that it has ever had finds it.
 
     With `as_of`, the place as this view showed it at that time.
     """
-    when = http.asked(request, Query).as_of
-    if when is not None:
-        return await history.show_past(request, when)
-    id = request.match_info["id"]
+    id, query = request.match_info["id"], http.asked(request, Query)
+    if query.as_of is not None:
+        _refuse_both(query)
+        return await history.show_past(request, query.as_of)
     async with moment(request) as conn:
         found = await store.found(conn, id)
         if found is None:
             raise await why_not(conn, id)
-        view = msgspec.json.decode(found[1], type=View)
+        view = await seen(request, conn, found[1], query)
         voices = await store.voices(conn, view.aliases)
         nodes = {n.node: n for n in await follow_store.nodes(conn)}
     body = msgspec.json.encode(rich(view, voices, nodes))
@@ -82,6 +109,14 @@ async def show_place(request: web.Request) -> web.Response:
         "ETag": f'"{sha256(body).hexdigest()[:32]}"',
     }
     return http.reply(body, headers=headers)
+
+
+async def seen(request: web.Request, conn: Connection, body: bytes, query: Query) -> View:
+    """A stored place as a query asks to see it; NotFound where nothing of it is under the licences asked for."""
+    reading = await asked_for(conn, query.voice, query.license)
+    for view in await as_asked(conn, [body], request.app[POLICY].policy, reading):
+        return view
+    raise NotFound("No record of this place is under the licences that were asked for.")
 
 
 def _event(voiced: Voiced) -> Event:
@@ -96,19 +131,20 @@ def rich(view: View, voices: list[Voiced], nodes: dict[str, Node]) -> Rich:
         updated=view.updated,
         place=merge.public(view),
         fields=view.fields,
-        records=_voices(voices),
+        records=_voices(view, voices),
         disputes=view.disputes,
         part_of=view.part_of,
         freshness={n: _freshness(nodes[n]) for n in view.networks if n in nodes},
     )
 
 
-def _voices(voices: list[Voiced]) -> list[Voice]:
+def _voices(view: View, voices: list[Voiced]) -> list[Voice]:
     """Every voice as it is in its own log; of a place that one of them does not disclose, nothing below the commune."""
     said = {v.record: _event(v).data for v in voices if v.type == event.PLACE_PUT}
     if any(_undisclosed(data) for data in said.values()):
         said = {record: fields.veiled_record(data) for record, data in said.items()}
-    return [_voice(v, said.get(v.record)) for v in voices]
+    shown = {record.record: record.copy_of for record in view.records}
+    return [_voice(v, said.get(v.record), shown[v.record]) for v in voices if v.record in shown]
 
 
 class _Kind(Struct):
@@ -123,7 +159,7 @@ def _undisclosed(data: Raw) -> bool:
         return True
 
 
-def _voice(voiced: Voiced, place: Raw | None) -> Voice:
+def _voice(voiced: Voiced, place: Raw | None, copy_of: str | None) -> Voice:
     return Voice(
         record=voiced.record,
         network=voiced.node,
@@ -131,6 +167,7 @@ def _voice(voiced: Voiced, place: Raw | None) -> Voice:
         cursor=f"{voiced.epoch}.{voiced.seq}",
         status=STATUS.get(voiced.type, "present"),
         place=place,
+        copy_of=copy_of,
     )
 
 
