@@ -1,0 +1,160 @@
+"""`python -m services.registry proposals`: what a sync proposes to this network, and what it answers."""
+
+import asyncio
+import os
+from collections.abc import Iterable, Iterator, Sequence
+
+import click
+import msgspec
+
+from services import cli
+from services.languages import Language
+from services.registry.claimant import Claimant, claimant
+from services.registry.keys import configured
+from services.registry.proposing import Feature, Offer, offers
+from services.registry.settings import Settings
+from services.registry.wording import compared
+
+# How many features of each kind are told: the strongest.
+MOST_TOLD = 4
+# What a key says, by language; None leaves the proposal for another day.
+KEYS: dict[Language, dict[str, str | None]] = {
+    "en": {"y": "same", "n": "distinct", "p": "part-of", "skip": None},
+    "fr": {"o": "same", "n": "distinct", "p": "part-of", "passer": None},
+}
+VERDICTS = ("same", "distinct", "part-of")
+WHY = {
+    "close": "Alike, and not enough to be joined unasked.",
+    "several": "Several records of one network fit.",
+    "between": "A record of the same place stands between.",
+    "aside": "Joining them would split others.",
+    "claimed": "One network says so.",
+}
+
+
+@click.command("proposals")
+@click.option("--sync", "url", metavar="URL", help="The sync that is asked for proposals.")
+@click.option("--all", "every", is_flag=True, help="Also those that this network has answered.")
+@click.option("--json", "machine", is_flag=True, help="For machines.")
+@click.option("--ask", is_flag=True, help="One after another: answer each by a key.")
+@click.option(
+    "--answer",
+    nargs=3,
+    metavar="A B VERDICT",
+    help="Answer for two records: `same`, `distinct`, or `part-of` (A, which is ours, lies in B).",
+)
+@click.option("--statement", help="Why, with --answer, in 280 characters at most; everybody can read it.")
+def command(
+    url: str | None,
+    answer: tuple[str, str, str] | None,
+    statement: str | None,
+    *,
+    every: bool,
+    machine: bool,
+    ask: bool,
+) -> None:
+    """Show what a sync proposes: records of others that may be places of this network; and answer.
+
+    An answer is a claim of this network, which it can take back; the sync reads it in this registry's own log.
+    """
+    if answer is not None:
+        click.echo(asyncio.run(_answered(configured(), answer, statement)))
+        return
+    if url is None or statement is not None:
+        raise click.UsageError("Give --sync URL, or --answer A B VERDICT.")
+    asyncio.run(_shown(configured(), url, every=every, machine=machine, ask=ask))
+
+
+async def _answered(s: Settings, words: tuple[str, str, str], statement: str | None) -> str:
+    a, b, verdict = words
+    if verdict not in VERDICTS:
+        raise click.UsageError(f"An answer is one of {', '.join(VERDICTS)}.")
+    async with claimant(s) as network:
+        # Which of two comes first matters only where one lies in the other.
+        if verdict != "part-of" and ":" in a and not a.startswith(network.node + ":"):
+            a, b = b, a
+        return await _claimed(network, (a, verdict, b), statement)
+
+
+async def _claimed(network: Claimant, words: tuple[str, str, str], statement: str | None = None) -> str:
+    answer = await network.say(network.written(*words, statement))
+    return cli.phrase("Said: {claim}.", {"claim": f"{network.node}:{answer.row.id}"})
+
+
+async def _shown(s: Settings, url: str, *, every: bool, machine: bool, ask: bool) -> None:
+    async with claimant(s) as network:
+        found = await offers(network.pool, network.node, url)
+        listed = [offer for offer in found if every or offer.answer is None]
+        if machine:
+            click.echo(msgspec.json.encode({"proposals": listed}).decode())
+        elif ask:
+            await _asked(network, listed)
+        else:
+            for number, offer in enumerate(listed, 1):
+                click.echo("\n".join(_lines(offer, number)) + "\n")
+    if not machine and not ask:
+        told = cli.phrase("Proposals: {count}. {answered} more are answered.", _counts(listed, found))
+        click.echo(told)
+
+
+def _counts(listed: Sequence[Offer], found: Sequence[Offer]) -> dict[str, int]:
+    return {"count": len(listed), "answered": len(found) - len(listed)}
+
+
+async def _asked(network: Claimant, listed: Sequence[Offer]) -> None:
+    """Show each proposal and say what is answered; the end of the input ends it, what was said stays said."""
+    for number, offer in enumerate(listed, 1):
+        click.echo("\n".join(_lines(offer, number)))
+        verdict = await asyncio.to_thread(_key)
+        if verdict is not None:
+            click.echo(await _claimed(network, (offer.mine.record, verdict, offer.theirs.record)))
+        click.echo()
+    click.echo(cli.phrase("That was all: {count}.", {"count": len(listed)}))
+
+
+def _key() -> str | None:
+    """The verdict of the key that is pressed, asked for again where it is none."""
+    keys = KEYS[cli.spoken(os.environ)]
+    question = cli.phrase("One and the same place? y yes, n no, p ours lies in it, skip", {})
+    while True:
+        pressed = click.prompt(question, prompt_suffix=" > ").strip().lower()
+        if pressed in keys:
+            return keys[pressed]
+
+
+def _lines(offer: Offer, number: int) -> Iterator[str]:
+    """A proposal for people."""
+    proposal = offer.proposal
+    yield f"{number}. {_side(offer.mine.name, offer.mine.city)}"
+    yield f"   {offer.mine.record}"
+    yield f"   {_side(offer.theirs.name, offer.theirs.city)} ({cli.printable(offer.network)})"
+    yield f"   {offer.theirs.record}"
+    why = cli.phrase(WHY.get(proposal.why, ""), {})
+    points = cli.phrase("{count} points.", {"count": proposal.points}) if proposal.points is not None else ""
+    yield "   " + " ".join(filter(None, (points, why)))
+    speaking = [feature for feature in proposal.features if feature.level != "missing"]
+    if more := _features(f for f in speaking if f.points > 0):
+        yield "   " + cli.phrase("For it: {features}", {"features": more})
+    if less := _features(f for f in speaking if f.points < 0):
+        yield "   " + cli.phrase("Against it: {features}", {"features": less})
+    names = {offer.mine.owner: cli.phrase("We", {}), offer.theirs.owner: cli.printable(offer.network)}
+    for word in proposal.said:
+        who = names.get(word.network, word.network)
+        yield "   " + cli.phrase(
+            "Says {verdict}: {who}", {"verdict": cli.printable(word.verdict), "who": cli.printable(who)}
+        )
+    if offer.answer is not None:
+        yield "   " + cli.phrase("Our answer: {verdict}", {"verdict": offer.answer})
+
+
+def _side(name: str, city: str | None) -> str:
+    return cli.printable(", ".join(filter(None, (name, city))))
+
+
+def _features(features: Iterable[Feature]) -> str:
+    """The strongest of some features in words, each with its points."""
+    strongest = sorted(features, key=lambda f: (-abs(f.points), f.feature))[:MOST_TOLD]
+    language = cli.spoken(os.environ)
+    return ", ".join(
+        f"{cli.printable(compared(f.feature, f.level, language))} ({f.points:+d})" for f in strongest
+    )
