@@ -8,12 +8,13 @@ import click
 import msgspec
 
 from services import cli
+from services.errors import Invalid
 from services.languages import Language
+from services.registry import wording
 from services.registry.claimant import Claimant, claimant
 from services.registry.keys import configured
-from services.registry.proposing import Feature, Offer, offers
+from services.registry.proposing import Feature, Offer, Side, offers
 from services.registry.settings import Settings
-from services.registry.wording import compared
 
 # How many features of each kind are told: the strongest.
 MOST_TOLD = 4
@@ -23,13 +24,6 @@ KEYS: dict[Language, dict[str, str | None]] = {
     "fr": {"o": "same", "n": "distinct", "p": "part-of", "passer": None},
 }
 VERDICTS = ("same", "distinct", "part-of")
-WHY = {
-    "close": "Alike, and not enough to be joined unasked.",
-    "several": "Several records of one network fit.",
-    "between": "A record of the same place stands between.",
-    "aside": "Joining them would split others.",
-    "claimed": "One network says so.",
-}
 
 
 @click.command("proposals")
@@ -68,7 +62,7 @@ def command(
 async def _answered(s: Settings, words: tuple[str, str, str], statement: str | None) -> str:
     a, b, verdict = words
     if verdict not in VERDICTS:
-        raise click.UsageError(f"An answer is one of {', '.join(VERDICTS)}.")
+        raise Invalid("An answer is one of {verdicts}.", {"verdicts": ", ".join(VERDICTS)})
     async with claimant(s) as network:
         # Which of two comes first matters only where one lies in the other.
         if verdict != "part-of" and ":" in a and not a.startswith(network.node + ":"):
@@ -124,31 +118,29 @@ def _key() -> str | None:
 
 def _lines(offer: Offer, number: int) -> Iterator[str]:
     """A proposal for people."""
-    proposal = offer.proposal
-    yield f"{number}. {_side(offer.mine.name, offer.mine.city)}"
+    proposal, language = offer.proposal, cli.spoken(os.environ)
+    network = cli.printable(offer.network)
+    yield f"{number}. {_side(offer.mine)}"
     yield f"   {offer.mine.record}"
-    yield f"   {_side(offer.theirs.name, offer.theirs.city)} ({cli.printable(offer.network)})"
+    yield f"   {_side(offer.theirs)} ({network})"
     yield f"   {offer.theirs.record}"
-    why = cli.phrase(WHY.get(proposal.why, ""), {})
-    points = cli.phrase("{count} points.", {"count": proposal.points}) if proposal.points is not None else ""
-    yield "   " + " ".join(filter(None, (points, why)))
-    speaking = [feature for feature in proposal.features if feature.level != "missing"]
-    if more := _features(f for f in speaking if f.points > 0):
+    why = cli.printable(wording.reason(proposal.why, language))
+    points = [] if proposal.points is None else [cli.phrase("{count} points", {"count": proposal.points})]
+    yield f"   {', '.join([*points, why])}"
+    telling = [feature for feature in proposal.features if feature.level != "missing"]
+    if more := _features(f for f in telling if f.points > 0):
         yield "   " + cli.phrase("For it: {features}", {"features": more})
-    if less := _features(f for f in speaking if f.points < 0):
+    if less := _features(f for f in telling if f.points < 0):
         yield "   " + cli.phrase("Against it: {features}", {"features": less})
-    names = {offer.mine.owner: cli.phrase("We", {}), offer.theirs.owner: cli.printable(offer.network)}
-    for word in proposal.said:
-        who = names.get(word.network, word.network)
-        yield "   " + cli.phrase(
-            "Says {verdict}: {who}", {"verdict": cli.printable(word.verdict), "who": cli.printable(who)}
-        )
+    for said in (word.verdict for word in proposal.said if word.network == offer.theirs.owner):
+        verdict = cli.printable(wording.verdict(said, language))
+        yield "   " + cli.phrase("{network} says: {verdict}", {"network": network, "verdict": verdict})
     if offer.answer is not None:
-        yield "   " + cli.phrase("Our answer: {verdict}", {"verdict": offer.answer})
+        yield "   " + cli.phrase("We say: {verdict}", {"verdict": wording.verdict(offer.answer, language)})
 
 
-def _side(name: str, city: str | None) -> str:
-    return cli.printable(", ".join(filter(None, (name, city))))
+def _side(side: Side) -> str:
+    return cli.printable(", ".join(filter(None, (side.name, side.city))))
 
 
 def _features(features: Iterable[Feature]) -> str:
@@ -156,5 +148,5 @@ def _features(features: Iterable[Feature]) -> str:
     strongest = sorted(features, key=lambda f: (-abs(f.points), f.feature))[:MOST_TOLD]
     language = cli.spoken(os.environ)
     return ", ".join(
-        f"{cli.printable(compared(f.feature, f.level, language))} ({f.points:+d})" for f in strongest
+        f"{cli.printable(wording.compared(f.feature, f.level, language))} ({f.points:+d})" for f in strongest
     )

@@ -1,4 +1,4 @@
-"""How two records compare, in words: features and levels of a sync's explanation. Pure."""
+"""A sync's explanation of a proposal in words: features, levels, reasons, verdicts."""
 
 from services.languages import Language
 
@@ -32,6 +32,28 @@ LEVELS: dict[Language, dict[str, str]] = {
         "unlike": "rien en commun", "within": "l’un dans l’autre",
     },
 }  # fmt: skip
+REASONS: dict[Language, dict[str, str]] = {
+    "en": {
+        "aside": "joining them would split others", "between": "something stands between them",
+        "claimed": "one network says so", "close": "alike, not enough to be joined unasked",
+        "several": "several of one network fit",
+    },
+    "fr": {
+        "aside": "les réunir en séparerait d’autres", "between": "quelque chose s’y oppose",
+        "claimed": "un réseau le dit", "close": "ressemblance insuffisante pour être réunies d’office",
+        "several": "plusieurs fiches d’un même réseau conviennent",
+    },
+}  # fmt: skip
+VERDICTS: dict[Language, dict[str, str]] = {
+    "en": {
+        "contests": "what the other says of it is wrong", "distinct": "two places",
+        "part-of": "one lies in the other", "same": "one place",
+    },
+    "fr": {
+        "contests": "ce que l’autre en dit est faux", "distinct": "deux lieux",
+        "part-of": "l’un est dans l’autre", "same": "un seul lieu",
+    },
+}  # fmt: skip
 NEAR: dict[Language, str] = {"en": "within {metres} m", "fr": "à moins de {metres} m"}
 FAR: dict[Language, str] = {"en": "far apart", "fr": "loin l’un de l’autre"}
 
@@ -43,3 +65,13 @@ def compared(feature: str, level: str, language: Language) -> str:
             return NEAR[language].format(metres=level)
         return FAR[language]
     return f"{FEATURES[language].get(feature, feature)} {LEVELS[language].get(level, level)}"
+
+
+def reason(why: str, language: Language) -> str:
+    """Why two records are not joined, in words."""
+    return REASONS[language].get(why, why)
+
+
+def verdict(said: str, language: Language) -> str:
+    """What a network says of two records, in words."""
+    return VERDICTS[language].get(said, said)
