@@ -138,7 +138,8 @@ async def test_pages_give_every_proposal_once(three: Networks) -> None:
     for i, name in enumerate(("Filature Rouge", "Moulin Bleu", "Forge Verte", "Halle Ocre")):
         where = {"street": f"{i + 1} rue {name}", "postcode": f"3{i}000", "city": f"Ville {name}"}
         await here.add(name=name, address=where)
-        await there.add(name=name, address=where if i % 2 else {"postcode": where["postcode"]})
+        vague = {"postcode": where["postcode"], "city": where["city"]}
+        await there.add(name=name, address=where if i % 2 else vague)
     one = (await here.add(name="Ici", address=BREST))["id"]
     two = (await there.add(name="Ailleurs", address=RENNES))["id"]
     await there.claim(two, one)
