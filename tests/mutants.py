@@ -831,7 +831,7 @@ MUTANTS = (
         "services/registry/answering.py",
         "if every or offer.answer is None]",
         "]",
-        "tests/federation/test_proposals.py::test_proposals_are_asked_one_after_another",
+        "tests/federation/test_proposals.py::test_both_answer_and_it_is_one_place",
     ),
     Mutant(
         "claim from a stranger",

@@ -10,8 +10,8 @@ import msgspec
 from services import cli
 from services.errors import Invalid
 from services.languages import Language
-from services.registry import wording
-from services.registry.claimant import Claimant, claimant
+from services.registry import app, wording
+from services.registry.claimant import claimant
 from services.registry.keys import configured
 from services.registry.proposing import Feature, Offer, Side, offers
 from services.registry.settings import Settings
@@ -56,7 +56,20 @@ def command(
         return
     if url is None or statement is not None:
         raise click.UsageError("Give --sync URL, or --answer A B VERDICT.")
-    asyncio.run(_shown(configured(), url, every=every, machine=machine, ask=ask))
+    s = configured()
+    found = asyncio.run(_found(s, url))
+    listed = [offer for offer in found if every or offer.answer is None]
+    if machine:
+        click.echo(msgspec.json.encode({"proposals": listed}).decode())
+    elif ask:
+        _ask(s, listed)
+    else:
+        _show(listed, len(found) - len(listed))
+
+
+async def _found(s: Settings, url: str) -> list[Offer]:
+    async with app.database(s) as pool:
+        return await offers(pool, await app.identity(pool), url)
 
 
 async def _answered(s: Settings, words: tuple[str, str, str], statement: str | None) -> str:
@@ -67,41 +80,25 @@ async def _answered(s: Settings, words: tuple[str, str, str], statement: str | N
         # Which of two comes first matters only where one lies in the other.
         if verdict != "part-of" and ":" in a and not a.startswith(network.node + ":"):
             a, b = b, a
-        return await _claimed(network, (a, verdict, b), statement)
+        said = await network.say(network.written(a, verdict, b, statement))
+        return cli.phrase("Said: {claim}.", {"claim": f"{network.node}:{said.row.id}"})
 
 
-async def _claimed(network: Claimant, words: tuple[str, str, str], statement: str | None = None) -> str:
-    answer = await network.say(network.written(*words, statement))
-    return cli.phrase("Said: {claim}.", {"claim": f"{network.node}:{answer.row.id}"})
+def _show(listed: Sequence[Offer], answered: int) -> None:
+    for number, offer in enumerate(listed, 1):
+        click.echo("\n".join(_lines(offer, number)) + "\n")
+    counts = {"count": len(listed), "answered": answered}
+    click.echo(cli.phrase("Proposals: {count}. {answered} more are answered.", counts))
 
 
-async def _shown(s: Settings, url: str, *, every: bool, machine: bool, ask: bool) -> None:
-    async with claimant(s) as network:
-        found = await offers(network.pool, network.node, url)
-        listed = [offer for offer in found if every or offer.answer is None]
-        if machine:
-            click.echo(msgspec.json.encode({"proposals": listed}).decode())
-        elif ask:
-            await _asked(network, listed)
-        else:
-            for number, offer in enumerate(listed, 1):
-                click.echo("\n".join(_lines(offer, number)) + "\n")
-    if not machine and not ask:
-        told = cli.phrase("Proposals: {count}. {answered} more are answered.", _counts(listed, found))
-        click.echo(told)
-
-
-def _counts(listed: Sequence[Offer], found: Sequence[Offer]) -> dict[str, int]:
-    return {"count": len(listed), "answered": len(found) - len(listed)}
-
-
-async def _asked(network: Claimant, listed: Sequence[Offer]) -> None:
-    """Show each proposal and say what is answered; the end of the input ends it, what was said stays said."""
+def _ask(s: Settings, listed: Sequence[Offer]) -> None:
+    """Show each proposal and say what is answered; who stops in between has said what she has said."""
     for number, offer in enumerate(listed, 1):
         click.echo("\n".join(_lines(offer, number)))
-        verdict = await asyncio.to_thread(_key)
+        verdict = _key()
         if verdict is not None:
-            click.echo(await _claimed(network, (offer.mine.record, verdict, offer.theirs.record)))
+            words = (offer.mine.record, offer.theirs.record, verdict)
+            click.echo(asyncio.run(_answered(s, words, None)))
         click.echo()
     click.echo(cli.phrase("That was all: {count}.", {"count": len(listed)}))
 

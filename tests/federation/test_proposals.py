@@ -159,7 +159,7 @@ async def test_a_sync_is_not_believed(registry: Registry) -> None:
     ours = proposal(stranger, mine, "\x1b[2JNom" + "x" * 1000)
     pairs = [
         proposal(stranger, another), proposal(mine, gone), proposal(gone, stranger), ours,
-        proposal(f"{registry.node}:{uuid7()}", stranger),
+        proposal(f"{registry.node}:{uuid7()}", stranger), proposal(f"{'e' * 26}:{mine[27:]}", another),
     ]  # fmt: skip
 
     async def answer(request: web.Request) -> web.Response:
