@@ -787,7 +787,7 @@ MUTANTS = (
     Mutant(
         "answered by another",
         "services/sync/alike_store.py",
-        "p.network = s.network_b",
+        "j.network = s.network_b",
         "false",
         "tests/sync/test_proposals.py::test_who_has_joined_another_has_answered",
     ),
@@ -808,8 +808,8 @@ MUTANTS = (
     Mutant(
         "points of a secret place",
         "services/sync/alike_store.py",
-        "EXISTS (SELECT FROM reach WHERE no = pa.no) AND EXISTS (SELECT FROM reach WHERE no = pb.no) AS told",
-        "true AS told",
+        "NOT wished OR EXISTS (SELECT FROM reach",
+        "true OR EXISTS (SELECT FROM reach",
         "tests/sync/test_proposals.py::test_where_a_secret_place_is_is_not_told_by_points",
     ),
     Mutant(

@@ -149,42 +149,44 @@ async def open_pairs(
 
 # What a record that is not open to all is like would tell where it is: it has no keys, and is shown without points.
 # Whoever claims `a`, owns it.
-OPEN = """WITH likely AS (
+OPEN = """WITH word AS (
+        SELECT DISTINCT ON (a, b) a, b, verdict FROM claim ORDER BY a, b, seq DESC
+    ), joined AS (
+        SELECT x.a, x.b, p.network FROM word x JOIN word y ON y.a = x.b AND y.b = x.a JOIN profile p ON p.record = x.b
+        WHERE x.verdict = 'same' AND y.verdict = 'same'
+    ), likely AS (
         SELECT a, b FROM alike WHERE points >= $1
-        UNION SELECT least(a, b), greatest(a, b) FROM claim
+        UNION SELECT least(a, b), greatest(a, b) FROM word
             WHERE verdict = 'same' AND split_part(a, ':', 1) <> split_part(b, ':', 1)
-    ), apart AS (
+    ), spoken AS (
         SELECT l.a, l.b, pa.network AS network_a, pb.network AS network_b, ma.view AS view_a, mb.view AS view_b,
-               EXISTS (SELECT FROM reach WHERE no = pa.no) AND EXISTS (SELECT FROM reach WHERE no = pb.no) AS told
+               k.points, k.features, k.why, mine.verdict AS said_a, theirs.verdict AS said_b,
+               coalesce('same' IN (mine.verdict, theirs.verdict), false) AS wished,
+               pa.no AS no_a, pb.no AS no_b
         FROM likely l JOIN member ma ON ma.record = l.a JOIN member mb ON mb.record = l.b
             JOIN profile pa ON pa.record = l.a JOIN profile pb ON pb.record = l.b
+            LEFT JOIN alike k ON k.a = l.a AND k.b = l.b
+            LEFT JOIN word mine ON mine.a = l.a AND mine.b = l.b
+            LEFT JOIN word theirs ON theirs.a = l.b AND theirs.b = l.a
         WHERE ma.view <> mb.view AND ($2::text IS NULL OR $2 IN (pa.network, pb.network))
           AND ($3::text IS NULL OR $3 IN (l.a, l.b))
-    ), spoken AS (
-        SELECT p.*, k.points, k.features, k.why, mine.verdict AS said_a, theirs.verdict AS said_b,
-               coalesce('same' IN (mine.verdict, theirs.verdict), false) AS wished
-        FROM apart p LEFT JOIN alike k ON k.a = p.a AND k.b = p.b
-            LEFT JOIN LATERAL (SELECT verdict FROM claim c WHERE c.a = p.a AND c.b = p.b
-                               ORDER BY seq DESC LIMIT 1) mine ON true
-            LEFT JOIN LATERAL (SELECT verdict FROM claim c WHERE c.a = p.b AND c.b = p.a
-                               ORDER BY seq DESC LIMIT 1) theirs ON true
-    ), open AS (
-        SELECT DISTINCT ON (least(view_a, view_b), greatest(view_a, view_b))
-               a, b, view_a, view_b, said_a, said_b,
-               CASE WHEN told THEN points END AS points, CASE WHEN told THEN features END AS features,
-               CASE WHEN wished AND coalesce(why, 'close') = 'close' THEN 'claimed' ELSE coalesce(why, 'close') END
-                   AS why,
-               coalesce(CASE WHEN told THEN points END, -2147483648) AS rank
+    ), unanswered AS (
+        SELECT *, CASE WHEN NOT wished OR EXISTS (SELECT FROM reach WHERE no = no_a)
+                                      AND EXISTS (SELECT FROM reach WHERE no = no_b) THEN points END AS told
         FROM spoken s
-        WHERE (wished OR points >= $1)
-          AND coalesce(said_a NOT IN ('distinct', 'part-of'), true)
+        WHERE coalesce(said_a NOT IN ('distinct', 'part-of'), true)
           AND coalesce(said_b NOT IN ('distinct', 'part-of'), true)
           AND NOT coalesce(said_a = 'same' AND said_b = 'same', false)
-          AND NOT EXISTS (
-              SELECT FROM claim x JOIN claim y ON y.a = x.b AND y.b = x.a AND y.verdict = 'same'
-                  JOIN profile p ON p.record = x.b
-              WHERE x.verdict = 'same' AND (x.a = s.a AND x.b <> s.b AND p.network = s.network_b
-                                            OR x.a = s.b AND x.b <> s.a AND p.network = s.network_a))
+          AND NOT EXISTS (SELECT FROM joined j WHERE j.a = s.a AND j.network = s.network_b AND j.b <> s.b)
+          AND NOT EXISTS (SELECT FROM joined j WHERE j.a = s.b AND j.network = s.network_a AND j.b <> s.a)
+    ), open AS (
+        SELECT DISTINCT ON (least(view_a, view_b), greatest(view_a, view_b))
+               a, b, view_a, view_b, said_a, said_b, told AS points,
+               CASE WHEN told IS NOT NULL THEN features END AS features,
+               CASE WHEN wished AND coalesce(why, 'close') = 'close' THEN 'claimed' ELSE coalesce(why, 'close') END
+                   AS why,
+               coalesce(told, -2147483648) AS rank
+        FROM unanswered
         ORDER BY least(view_a, view_b), greatest(view_a, view_b), rank DESC, a, b
     )
     SELECT * FROM open WHERE $4::integer IS NULL OR rank < $4 OR rank = $4 AND (a, b) > ($5::text, $6::text)
