@@ -62,6 +62,12 @@ def phrase(what: str, args: Args) -> str:
     return say(what, args, spoken(os.environ))
 
 
+def printable(text: str, most: int = 300) -> str:
+    """Words of others for a terminal: nothing that it would take for an order, and not more than so many."""
+    shown = text if len(text) <= most else text[: most - 1] + "…"
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in shown)
+
+
 def said(failure: Failure) -> list[str]:
     """A failure as lines for an operator: what is wrong, then each mistake with its place."""
     language = spoken(os.environ)

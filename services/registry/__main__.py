@@ -1,4 +1,4 @@
-"""The command line of the registry: `python -m services.registry serve | key | token | import | doctor`."""
+"""The command line of the registry: `python -m services.registry serve | key | token | import | claim | doctor`."""
 
 import asyncio
 import os
@@ -24,7 +24,18 @@ from services.bell import Bell
 from services.errors import Fault, NotFound
 from services.languages import Language
 from services.postgres import Pool
-from services.registry import app, checks, erasing, importing, keys, moving, repairing, store
+from services.registry import (
+    answering,
+    app,
+    checks,
+    claiming,
+    erasing,
+    importing,
+    keys,
+    moving,
+    repairing,
+    store,
+)
 from services.registry.importing import Counts, Told
 from services.registry.keys import configured
 from services.registry.settings import Settings
@@ -49,6 +60,8 @@ main = cli.commands(
     services.registry.__doc__,
     serve,
     keys.key,
+    claiming.command,
+    answering.command,
     erasing.command,
     repairing.command,
     *moving.COMMANDS,

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime
 from math import asin, cos, radians, sin, sqrt
+from uuid import UUID
 
 import msgspec
 from msgspec import Raw, Struct
@@ -129,6 +130,20 @@ class Unchanged(Struct, frozen=True):
 
 
 Outcome = Written | Taken | Unchanged
+
+
+def own_id(node: str, text: str) -> str:
+    """The UUID of an own record, given alone or with the id of this node before it; NotFound where it is none."""
+    owner, colon, rest = text.lower().rpartition(":")
+    if colon and owner != node:
+        raise NotFound("That record belongs to another network.")
+    try:
+        found = str(UUID(rest))
+    except ValueError:
+        raise NotFound("This network has no such record.") from None
+    if found != rest:
+        raise NotFound("This network has no such record.")
+    return found
 
 
 def pair(a: str, b: str) -> str:

@@ -3,12 +3,39 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
+from msgspec import Struct, convert
 
 from services.postgres import Connection
 from services.sync.matching import Score
 from services.sync.pairing import number
 from services.sync.profiles import Profile
 from services.sync.records import Pair, Why, owner
+
+
+class Open(Struct, frozen=True):
+    """A pair that may be one place and is none: the two places, why, what the owners of `a` and of `b` say of it.
+
+    `rank` orders pairs: their points, and less than any points where there are none.
+    """
+
+    a: str
+    b: str
+    view_a: str
+    view_b: str
+    points: int | None
+    features: bytes | None
+    why: str
+    said_a: str | None
+    said_b: str | None
+    rank: int
+
+
+class Sought(Struct, frozen=True):
+    """Which open pairs: with a record of this node, with this record; `least`: the points of a proposal."""
+
+    least: int
+    network: str | None = None
+    record: str | None = None
 
 
 async def save_profiles(conn: Connection, profiles: Sequence[Profile]) -> None:
@@ -105,6 +132,65 @@ async def set_copies(conn: Connection, records: Sequence[str], pairs: Sequence[P
     await conn.execute("DELETE FROM copy WHERE record = ANY($1::text[])", list(records))
     if pairs:
         await conn.executemany("INSERT INTO copy (record, original) VALUES ($1, $2)", pairs)
+
+
+async def open_pairs(
+    conn: Connection, sought: Sought, *, after: tuple[int, str, str] | None, limit: int
+) -> list[Open]:
+    """Pairs to propose, one for each two places, best first; from after this rank, `a` and `b`.
+
+    Those alike by enough points, or that one owner says are one place, which are not, and of which no owner has
+    said that they are two. Whoever has joined hers with another record of the same network, has answered.
+    """
+    rank, a, b = after or (None, None, None)
+    rows = await conn.fetch(OPEN, sought.least, sought.network, sought.record, rank, a, b, limit)
+    return convert(rows, list[Open])
+
+
+# What a record that is not open to all is like would tell where it is: it has no keys, and is shown without points.
+# Whoever claims `a`, owns it.
+OPEN = """WITH word AS (
+        SELECT DISTINCT ON (a, b) a, b, verdict FROM claim ORDER BY a, b, seq DESC
+    ), joined AS (
+        SELECT x.a, x.b, p.network FROM word x JOIN word y ON y.a = x.b AND y.b = x.a JOIN profile p ON p.record = x.b
+        WHERE x.verdict = 'same' AND y.verdict = 'same'
+    ), likely AS (
+        SELECT a, b FROM alike WHERE points >= $1
+        UNION SELECT least(a, b), greatest(a, b) FROM word
+            WHERE verdict = 'same' AND split_part(a, ':', 1) <> split_part(b, ':', 1)
+    ), spoken AS (
+        SELECT l.a, l.b, pa.network AS network_a, pb.network AS network_b, ma.view AS view_a, mb.view AS view_b,
+               k.points, k.features, k.why, mine.verdict AS said_a, theirs.verdict AS said_b,
+               coalesce('same' IN (mine.verdict, theirs.verdict), false) AS wished,
+               pa.no AS no_a, pb.no AS no_b
+        FROM likely l JOIN member ma ON ma.record = l.a JOIN member mb ON mb.record = l.b
+            JOIN profile pa ON pa.record = l.a JOIN profile pb ON pb.record = l.b
+            LEFT JOIN alike k ON k.a = l.a AND k.b = l.b
+            LEFT JOIN word mine ON mine.a = l.a AND mine.b = l.b
+            LEFT JOIN word theirs ON theirs.a = l.b AND theirs.b = l.a
+        WHERE ma.view <> mb.view AND ($2::text IS NULL OR $2 IN (pa.network, pb.network))
+          AND ($3::text IS NULL OR $3 IN (l.a, l.b))
+    ), unanswered AS (
+        SELECT *, CASE WHEN NOT wished OR EXISTS (SELECT FROM reach WHERE no = no_a)
+                                      AND EXISTS (SELECT FROM reach WHERE no = no_b) THEN points END AS told
+        FROM spoken s
+        WHERE coalesce(said_a NOT IN ('distinct', 'part-of'), true)
+          AND coalesce(said_b NOT IN ('distinct', 'part-of'), true)
+          AND NOT coalesce(said_a = 'same' AND said_b = 'same', false)
+          AND NOT EXISTS (SELECT FROM joined j WHERE j.a = s.a AND j.network = s.network_b AND j.b <> s.b)
+          AND NOT EXISTS (SELECT FROM joined j WHERE j.a = s.b AND j.network = s.network_a AND j.b <> s.a)
+    ), open AS (
+        SELECT DISTINCT ON (least(view_a, view_b), greatest(view_a, view_b))
+               a, b, view_a, view_b, said_a, said_b, told AS points,
+               CASE WHEN told IS NOT NULL THEN features END AS features,
+               CASE WHEN wished AND coalesce(why, 'close') = 'close' THEN 'claimed' ELSE coalesce(why, 'close') END
+                   AS why,
+               coalesce(told, -2147483648) AS rank
+        FROM unanswered
+        ORDER BY least(view_a, view_b), greatest(view_a, view_b), rank DESC, a, b
+    )
+    SELECT * FROM open WHERE $4::integer IS NULL OR rank < $4 OR rank = $4 AND (a, b) > ($5::text, $6::text)
+    ORDER BY rank DESC, a, b LIMIT $7"""
 
 
 async def forget_all(conn: Connection) -> None:

@@ -9,9 +9,8 @@ from msgspec import Meta, Raw, Struct
 from schemas.claim import Claim
 from schemas.place import RecordId
 from services import http, ledger
-from services.errors import Fault, Invalid
 from services.http import Role, Route
-from services.registry import decide, store
+from services.registry import claims, decide, store
 from services.registry.api import records
 from services.registry.api.records import WithdrawBody
 from services.registry.context import NODE, POOL
@@ -55,41 +54,11 @@ def shown(request: web.Request, row: Row) -> ShownClaim:
     )
 
 
-async def check(request: web.Request, claim: Claim) -> None:
-    """Invalid unless the claim is about an own place, and another record."""
-    faults: list[Fault] = []
-    node, _, id = claim.a.partition(":")
-    if node != request.app[NODE]:
-        faults.append(
-            Fault(
-                "/a", "A claim starts from a record of this network ({node}:…).", {"node": request.app[NODE]}
-            )
-        )
-    elif id not in await _places(request, id):
-        faults.append(Fault("/a", "This network has no such place."))
-    if claim.b == claim.a:
-        faults.append(Fault("/b", "A claim is about two different records."))
-    elif claim.b.startswith(request.app[NODE] + ":"):
-        other = claim.b.partition(":")[2]
-        if other not in await _places(request, other):
-            faults.append(Fault("/b", "This network has no such place."))
-    if claim.verdict == "contests" and not (claim.statement or "").strip():
-        faults.append(
-            Fault("/statement", "What is contested? A statement of 280 characters at most is needed.")
-        )
-    if faults:
-        raise Invalid(faults=tuple(faults))
-
-
-async def _places(request: web.Request, id: str) -> dict[str, Row]:
-    async with request.app[POOL].acquire() as conn:
-        return await store.rows(conn, [id])
-
-
 async def say_claim(request: web.Request) -> web.Response:
     """Say how two records relate. The latest word on a pair counts, so saying it anew replaces it."""
     claim = await http.read(request, Claim)
-    await check(request, claim)
+    async with request.app[POOL].acquire() as conn:
+        await claims.check(conn, request.app[NODE], claim)
     wish = State(id=records.mint(), body=msgspec.json.encode(claim))
     answer = await records.written(request, "claim", wish, key=decide.pair(claim.a, claim.b))
     headers = {**records.etag(answer.row), "Location": f"/claims/{answer.row.id}"}

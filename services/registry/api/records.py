@@ -14,7 +14,7 @@ from schemas.place import RecordId
 from services import http
 from services.errors import Fault, Malformed, Missing, NotFound, Stale
 from services.languages import choose, say
-from services.registry import store
+from services.registry import decide, store
 from services.registry.context import NODE, POOL, WRITER
 from services.registry.decide import Row, Wish, gone
 from services.registry.writer import Answer, Asked, Kind, Once
@@ -41,17 +41,7 @@ def mint() -> str:
 
 def own_id(request: web.Request) -> str:
     """The UUID in the path; the full id of a record of this network works as well."""
-    text = request.match_info["id"].lower()
-    node, colon, rest = text.rpartition(":")
-    if colon and node != request.app[NODE]:
-        raise NotFound("That record belongs to another network.")
-    try:
-        found = str(UUID(rest))
-    except ValueError:
-        raise NotFound("This network has no such record.") from None
-    if found != rest:
-        raise NotFound("This network has no such record.")
-    return found
+    return decide.own_id(request.app[NODE], request.match_info["id"])
 
 
 def full_id(request: web.Request, id: str) -> str:

@@ -1,7 +1,17 @@
 """HTTP in and out, by resource."""
 
 from services import ledger_http
-from services.sync.api import agreement, exports, history, items, networks, observed, places, stats
+from services.sync.api import (
+    agreement,
+    exports,
+    history,
+    items,
+    networks,
+    observed,
+    places,
+    proposals,
+    stats,
+)
 
 ROUTES = (
     *items.ROUTES,
@@ -9,6 +19,7 @@ ROUTES = (
     *history.ROUTES,
     *stats.ROUTES,
     *exports.ROUTES,
+    *proposals.ROUTES,
     *networks.ROUTES,
     *agreement.ROUTES,
     *observed.ROUTES,

@@ -77,14 +77,9 @@ class Rich(Struct, frozen=True):
 
 def _refuse_both(query: Query) -> None:
     """The log tells what was shown, not who else said what."""
-    for name in ("voice", "license"):
-        if getattr(query, name):
-            raise Malformed(
-                "The query is not right.",
-                faults=(
-                    Fault(name, "Of the past only what was shown is known: leave out `as_of`, or this."),
-                ),
-            )
+    what = "Of the past only what was shown is known: leave out `as_of`, or this."
+    if faults := tuple(Fault(name, what) for name in ("voice", "license") if getattr(query, name)):
+        raise Malformed("The query is not right.", faults=faults)
 
 
 async def show_place(request: web.Request) -> web.Response:
