@@ -930,6 +930,8 @@ MUTANTS = (
         "|| id WHERE r.seq <= $1",
         "|| id WHERE r.seq >= $1",
         "tests/sync/test_stats.py::test_the_past_is_what_the_log_told",
+    ),
+    Mutant(
         "said two",
         "services/sync/alike_store.py",
         "coalesce(said_b NOT IN ('distinct', 'part-of'), true)",
