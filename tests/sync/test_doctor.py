@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from demo.process import free_port
 from services.doctor import Check
@@ -272,6 +273,7 @@ async def test_evidence_is_not_forgotten(sync: Sync) -> None:
 async def test_a_sync_that_has_never_started(federation: Federation, registry: Registry) -> None:
     """Before its first start there are no tables, and the doctor says so without making any."""
     sync = await federation.sync([registry], start=False)
+    sync.settings = replace(sync.settings, database_url=await federation.database())
     sync.port = free_port()
     seen = await visit(main, settled(sync))
     assert "never been here" in seen.told("migrations")

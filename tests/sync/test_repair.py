@@ -105,7 +105,10 @@ async def test_flipped_bits_are_found_told_and_mended(federation: Federation) ->
             assert any(said in line for line in told), (name, told)
             assert not any("Mended" in line for line in told), name
             assert words(await repaired(sync)) == told, name
-            assert words(await repaired(sync, registry.url)) == [f"{line} Mended." for line in told], name
+            mended = words(await repaired(sync, registry.url))
+            # Where an event is whole again, what points to it may be right as well.
+            assert set(mended) <= {f"{line} Mended." for line in told}, name
+            assert any(said in line for line in mended), name
         assert await repaired(sync) == []
         await sync.start()
         assert (await sync.caught_up([registry]))["view_root"] == digest["view_root"]
