@@ -33,7 +33,7 @@ SOAK = bool(os.environ.get("MAILLAGE_SOAK"))
 # Schedules of one history: then all is begun anew.
 LONG, LONG_ON_SHELVES = 100, 250
 # Histories in all. In the soak a million schedules on shelves, twenty thousand on databases.
-ON_DATABASES, ON_SHELVES = (200, 4000) if SOAK else (2, 4)
+ON_DATABASES, ON_SHELVES = (200, 4000) if SOAK else (2, 8)
 PARTS = 8 if SOAK else 1
 # Of a history with fewer steps all that is held is looked at after each schedule.
 FEW = 100
