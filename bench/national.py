@@ -9,9 +9,7 @@ import os
 import random
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager
-from hashlib import sha256
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,19 +18,13 @@ import msgspec
 from prometheus_client import CollectorRegistry
 
 from bench import nodes
+from bench.feeding import Log, fresh, node_of, store, uuid_of
 from bench.figures import machine, quantile
 from demo.postgres import Postgres
-from schemas.event import PLACE_PUT, PLACE_WITHDRAW, SYNC_EMITS, Event
+from schemas.event import PLACE_PUT, PLACE_WITHDRAW
 from schemas.place import Place
-from services import follow_store, ledger, merkle, postgres
-from services.follow_store import Source
-from services.identity import About
-from services.keyring import Keyring
-from services.ledger import Pen
 from services.postgres import Pool
-from services.proofs import Followed, Position
 from services.sync import policy, upkeep
-from services.sync.app import SCRIPTS
 from services.sync.work import Gauges
 
 RESULTS = Path(__file__).parent / "results" / "national.md"
@@ -46,62 +38,6 @@ NETWORKS = 20
 BATCH = 500
 SYLLABLES = [consonant + vowel for consonant in "bcdfglmnprstv" for vowel in "aeio"]
 TRADES = ("Fablab", "La Fabrique", "Coworking", "L'Atelier", "Le Tiers-Lieu", "Espace", "La Cantine")
-
-
-def node_of(number: int) -> str:
-    """The id of a network."""
-    letters = "abcdefghijklmnopqrstuvwxyz"
-    return (letters[number % 26] + letters[number // 26]) * 13
-
-
-def uuid_of(text: str, at: int) -> str:
-    """A UUIDv7 that is the same in every run."""
-    digest = sha256(text.encode()).hexdigest()
-    stamp = f"{0x0190_0000_0000 + at:012x}"
-    return f"{stamp[:8]}-{stamp[8:]}-7{digest[:3]}-8{digest[3:6]}-{digest[6:18]}"
-
-
-class Log(msgspec.Struct):
-    """A network's log as a sync has followed it so far."""
-
-    node: str
-    here: Position = Position()
-    versions: dict[str, int] = msgspec.field(default_factory=dict)
-
-    def followed(self, record: str, type: str, data: bytes) -> Followed:
-        """The next event."""
-        version = self.versions[record] = self.versions.get(record, 0) + 1
-        seq = self.here.tree.size + 1
-        event = Event(
-            specversion="1.0",
-            id=f"1-{seq:016d}",
-            source=f"urn:maillage:{self.node}",
-            type=type,
-            subject=record,
-            time="2026-03-01T09:00:00Z",
-            datacontenttype="application/json",
-            sequence=f"{seq:016d}",
-            epoch=1,
-            recordversion=version,
-            salt="A" * 22,
-            data=msgspec.Raw(data),
-        )
-        raw = msgspec.json.encode(event)
-        leaf = merkle.leaf(raw)
-        tree = merkle.extended(self.here.tree, [leaf])
-        self.here = Position(epoch=1, tree=tree, n=seq)
-        return Followed(seq, 1, raw, "kid", b"", leaf, event)
-
-
-async def store(pool: Pool, log: Log, drafts: Sequence[tuple[str, str, bytes]]) -> None:
-    """Put events where followers put them."""
-    before = log.here
-    events = [log.followed(*draft) for draft in drafts]
-    async with pool.acquire() as conn, conn.transaction():
-        await follow_store.add_events(conn, log.node, events)
-        await follow_store.set_records(conn, log.node, events)
-        moved = await follow_store.move(conn, log.node, before, log.here, state="live", at=ledger.clock())
-        assert moved
 
 
 def places(count: int, seed: int = 5) -> Iterator[tuple[int, str, bytes]]:
@@ -131,24 +67,6 @@ def _drawn(chance: random.Random, n: int) -> dict[str, Any]:
     }
 
 
-@asynccontextmanager
-async def fresh(server: Postgres, folder: Path, networks: int) -> AsyncIterator[tuple[Pool, Pen, list[Log]]]:
-    """An empty sync that listens to networks: its database, what it signs with, their logs."""
-    pen = Pen(Keyring(folder), ledger.clock)
-    async with postgres.pool(await server.create_database(), migrations=SCRIPTS) as pool:
-        about = About(
-            slug="s", name="s", license="", contact="", url="", amqp=None, heartbeat_s=60, emits=SYNC_EMITS
-        )
-        async with pool.acquire() as conn, conn.transaction():
-            key = pen.keyring.make()
-            await ledger.found(conn, about, roots=[key], online=key, pen=pen)
-        logs = [Log(node_of(n)) for n in range(networks)]
-        async with pool.acquire() as conn:
-            for log in logs:
-                await follow_store.follow(conn, Source(log.node, "http://x", log.node[:2], "follow"))
-        yield pool, pen, logs
-
-
 async def fill(pool: Pool, logs: Sequence[Log], count: int) -> None:
     """Store so many places, not merged."""
     waiting: dict[int, list[tuple[str, str, bytes]]] = {n: [] for n in range(len(logs))}
@@ -166,7 +84,7 @@ async def at_size(server: Postgres, folder: Path, count: int, changes: int) -> d
     """First merge, changes in batches, changes one by one, and a rebuild, with so many records."""
     adopted, gauges = policy.adopted(), Gauges(CollectorRegistry())
     found: dict[str, float] = {}
-    async with fresh(server, folder, NETWORKS) as (pool, pen, logs):
+    async with fresh(await server.create_database(), folder, NETWORKS) as (pool, pen, logs):
         await fill(pool, logs, count)
         started = time.perf_counter()
         await upkeep.merge_once(pool, pen, adopted, gauges)
@@ -246,7 +164,7 @@ def _place(row: dict[str, Any]) -> bytes | None:
 async def moved_ids(server: Postgres, folder: Path) -> tuple[int, int]:
     """The real stream of one network beside the national list: (events, records that got another common id)."""
     adopted, gauges = policy.adopted(), Gauges(CollectorRegistry())
-    async with fresh(server, folder, 2) as (pool, pen, logs):
+    async with fresh(await server.create_database(), folder, 2) as (pool, pen, logs):
         theirs = [
             row
             for line in (LISTS / "mission-coworking-2019.jsonl").open()
