@@ -15,10 +15,10 @@ BENCH_READY := $(BENCH)/ready
 COMPILE = $(VENV)/bin/uv pip compile pyproject.toml --universal --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-header --quiet
 
-.PHONY: help demo test check bench bench-matching weights soak mutants schemas pins clean
+.PHONY: help demo test check bench bench-national bench-matching weights soak mutants schemas pins clean
 
 help: ## say what there is to make
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1\t/' | expand -t 16
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1\t/' | expand -t 24
 
 $(READY): requirements/dev.txt
 	@test ! -L $(VENV) \
@@ -58,6 +58,9 @@ check: $(READY) ## style, types, import rules, drift of generated files, pins
 
 bench: $(READY) ## measure (options: ARGS)
 	$(RUN) -m bench $(ARGS)
+
+bench-national: $(READY) ## measure the national view at size, and how far its ids move (options: ARGS)
+	$(RUN) -m bench.national $(ARGS)
 
 bench-matching: $(BENCH_READY) ## measure the matcher beside others, on the labelled pairs
 	$(BENCH)/bin/python -W ignore -m bench.matching $(ARGS)

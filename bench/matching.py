@@ -8,8 +8,8 @@ joins it among all records. `unsure` pairs count neither way.
 import gc
 import statistics
 import time
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from itertools import combinations
 from pathlib import Path
 
 import click
@@ -17,6 +17,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from bench import learn_weights, rival_packages, rivals
+from bench.feeding import uuid_of
 from bench.figures import machine
 from bench.labelled import (
     GRIDS,
@@ -31,10 +32,12 @@ from bench.labelled import (
     read_records,
 )
 from schemas.place import Place
+from services.sync.clusters import clusters
+from services.sync.linking import Scores
 from services.sync.matching import comparable, score
-from services.sync.policy import Policy, load, scale
+from services.sync.policy import Points, Policy, load, scale
 from services.sync.profiles import Profile
-from services.sync.records import Pair, owner
+from services.sync.records import Pair, Record, owner, paired
 
 RESULTS = Path(__file__).parent / "results" / "matching.md"
 RIVALS = {
@@ -44,7 +47,7 @@ RIVALS = {
     "dedupe 3, fields of data.inclusion, 5 folds": rival_packages.by_dedupe,
     "Splink 5, best threshold in sample": rival_packages.by_splink,
 }
-Scores = Mapping[Pair, int]
+Scored = Mapping[Pair, int]
 Places = Mapping[str, Place]
 
 
@@ -79,34 +82,19 @@ def scored(known: Mapping[str, Profile], pairs: Sequence[Pair], policy: Policy) 
     return {pair: each.points for pair, each in found.items() if each is not None}
 
 
-def joined(scores: Scores, policy: Policy) -> set[Pair]:
-    """Pairs in one cluster: each is the other's single best in that network by the margin, best pairs first."""
-    best: dict[tuple[str, str], list[tuple[int, str]]] = defaultdict(list)
-    for (a, b), points in scores.items():
-        best[a, owner(b)].append((points, b))
-        best[b, owner(a)].append((points, a))
-    for ranks in best.values():
-        ranks.sort(reverse=True)
-    margin, groups = policy.matching.margin, dict[str, set[str]]()
-    for (a, b), points in sorted(scores.items(), key=_by_points):
-        if points >= policy.matching.join and _single(best, a, b, margin) and _single(best, b, a, margin):
-            _join(groups.setdefault(a, {a}), groups.setdefault(b, {b}), groups)
-    return {(a, b) for group in groups.values() for a in group for b in group if a < b}
+def joined(places: Places, points: Scored, policy: Policy) -> set[Pair]:
+    """Pairs in one cluster, where no owner has said anything."""
+    full = {id: f"{owner(id)}:{uuid_of(id, n)}" for n, id in enumerate(places)}
+    short = {id: name for name, id in full.items()}
+    records = {full[id]: Record(full[id], 1, "", "", place) for id, place in places.items()}
+    known = {paired(full[a], full[b]): much for (a, b), much in points.items()}
+    found = clusters(records.values(), [], Scores(records, known, policy)).clusters
+    return {paired(short[a.id], short[b.id]) for group in found for a, b in combinations(group, 2)}
 
 
-def _by_points(item: tuple[Pair, int]) -> tuple[int, Pair]:
-    return -item[1], item[0]
-
-
-def _single(best: Mapping[tuple[str, str], list[tuple[int, str]]], a: str, b: str, margin: int) -> bool:
-    ranks = best[a, owner(b)]
-    return ranks[0][1] == b and (len(ranks) == 1 or ranks[0][0] - ranks[1][0] >= margin)
-
-
-def _join(one: set[str], other: set[str], groups: dict[str, set[str]]) -> None:
-    if {owner(record) for record in one}.isdisjoint(map(owner, other)):
-        one |= other
-        groups.update(dict.fromkeys(one, one))
+def weighing(policy: Policy, weights: Points) -> Policy:
+    """A policy with other weights."""
+    return replace(policy, matching=replace(policy.matching, weights=weights))
 
 
 def held_out(
@@ -115,23 +103,21 @@ def held_out(
     """Learn once for each fold of a grid; what is returned judges the pairs by the thresholds of a policy."""
     known, seen = profiles(places, policy), learn_weights.seen(pairs, places, policy)
     fold, every = folds(pairs, places, grid), candidates(known)
-    by_fold: dict[int, dict[Pair, int]] = {}
+    by_fold: dict[int, tuple[Points, Scored]] = {}
     for held in sorted(set(fold)):
         others = [p for p, its in zip(pairs, fold, strict=True) if its != held]
         weights = learn_weights.learned(others, seen, scale(policy.matching))
-        by_fold[held] = scored(
-            known, every, replace(policy, matching=replace(policy.matching, weights=weights))
-        )
+        by_fold[held] = weights, scored(known, every, weighing(policy, weights))
 
     def judged(chosen: Policy) -> Held:
         told: set[Pair] = set()
         offered: set[Pair] = set()
-        for held, scores in by_fold.items():
+        for held, (weights, points) in by_fold.items():
             mine = {p.pair for p, its in zip(pairs, fold, strict=True) if its == held}
-            found = joined(scores, chosen) & mine
+            found = joined(places, points, weighing(chosen, weights)) & mine
             told |= found
             offered |= found | {
-                p for p in mine if scores.get(p, chosen.matching.apart) >= chosen.matching.propose
+                p for p in mine if points.get(p, chosen.matching.apart) >= chosen.matching.propose
             }
         return Held(frozenset(told), frozenset(offered))
 
@@ -141,11 +127,9 @@ def held_out(
 def proposals(places: Places, policy: Policy) -> float:
     """Proposals per 100 records, by the points as they are shipped."""
     known = profiles(places, policy)
-    scores = scored(known, candidates(known), policy)
-    told = joined(scores, policy)
-    offered = [
-        pair for pair, points in scores.items() if points >= policy.matching.propose and pair not in told
-    ]
+    points = scored(known, candidates(known), policy)
+    told = joined(places, points, policy)
+    offered = [pair for pair, much in points.items() if much >= policy.matching.propose and pair not in told]
     return 100 * len(offered) / len(places)
 
 

@@ -23,6 +23,7 @@ from bench.figures import machine, quantile
 from demo.postgres import Postgres
 from schemas.event import PLACE_PUT, PLACE_WITHDRAW
 from schemas.place import Place
+from services.ledger import Pen
 from services.postgres import Pool
 from services.sync import policy, upkeep
 from services.sync.work import Gauges
@@ -34,6 +35,8 @@ STREAM = (
     / "bretagne-changes-2015-2020.jsonl"
 )
 LISTS = STREAM.parent.parent / "federation"
+# The national list beside the real stream: how old its ids are.
+BESIDE = {"alone": None, "beside an older national list": 0, "beside a younger national list": 10_000_000}
 NETWORKS = 20
 BATCH = 500
 SYLLABLES = [consonant + vowel for consonant in "bcdfglmnprstv" for vowel in "aeio"]
@@ -161,37 +164,46 @@ def _place(row: dict[str, Any]) -> bytes | None:
         return None
 
 
-async def moved_ids(server: Postgres, folder: Path) -> tuple[int, int]:
-    """The real stream of one network beside the national list: (events, records that got another common id)."""
+class Moved(msgspec.Struct):
+    """Events of a stream, and the changes of common id that they made: of the record they are of, and of others.
+
+    A place that is new, or that is taken back, moves nobody.
+    """
+
+    events: int = 0
+    own: int = 0
+    others: int = 0
+
+
+async def moved_ids(pool: Pool, pen: Pen, logs: Sequence[Log], listed: int | None) -> Moved:
+    """The real stream of one network; where `listed` is given, beside a national list whose ids are of that age."""
     adopted, gauges = policy.adopted(), Gauges(CollectorRegistry())
-    async with fresh(await server.create_database(), folder, 2) as (pool, pen, logs):
-        theirs = [
-            row
-            for line in (LISTS / "mission-coworking-2019.jsonl").open()
-            if (row := _place(json.loads(line)))
+    if listed is not None:
+        rows = [_place(json.loads(line)) for line in (LISTS / "mission-coworking-2019.jsonl").open()]
+        drafts = [
+            (f"{logs[1].node}:{uuid_of(f'm{n}', listed + n)}", PLACE_PUT, data)
+            for n, data in enumerate(rows)
+            if data
         ]
-        await store(
-            pool,
-            logs[1],
-            [(f"{logs[1].node}:{uuid_of(f'm{n}', n)}", PLACE_PUT, data) for n, data in enumerate(theirs)],
-        )
+        await store(pool, logs[1], drafts)
         await upkeep.merge_once(pool, pen, adopted, gauges)
-        homes, moves, events = await _homes(pool), 0, 0
-        for line in STREAM.open():
-            change = json.loads(line)
-            record = f"{logs[0].node}:{uuid_of(str(change['uid']), 10_000 + change['uid'])}"
-            data = _place(change["after"]) if change["op"] != "delete" else b'{"reason":"other"}'
-            if data is None:
-                continue
-            kind = PLACE_WITHDRAW if change["op"] == "delete" else PLACE_PUT
-            await store(pool, logs[0], [(record, kind, data)])
-            await upkeep.merge_once(pool, pen, adopted, gauges)
-            events += 1
-            now = await _homes(pool)
-            # A place that is new or taken back moves nobody.
-            moves += sum(now[r] != home for r, home in homes.items() if r in now and r != record)
-            homes = {**homes, **now}
-    return events, moves
+    homes, moved = await _homes(pool), Moved()
+    for line in STREAM.open():
+        change = json.loads(line)
+        record = f"{logs[0].node}:{uuid_of(str(change['uid']), 10_000 + change['uid'])}"
+        gone = change["op"] == "delete"
+        data = b'{"reason":"other"}' if gone else _place(change["after"])
+        if data is None:
+            continue
+        await store(pool, logs[0], [(record, PLACE_WITHDRAW if gone else PLACE_PUT, data)])
+        await upkeep.merge_once(pool, pen, adopted, gauges)
+        now = await _homes(pool)
+        elsewhere = {r for r, home in homes.items() if now.get(r, home) != home}
+        moved.events += 1
+        moved.own += record in elsewhere
+        moved.others += len(elsewhere - {record})
+        homes = {**homes, **now}
+    return moved
 
 
 async def _homes(pool: Pool) -> dict[str, str]:
@@ -216,15 +228,23 @@ async def _measured(records: int, changes: int) -> list[str]:
         async with nodes.folder() as at, nodes.postgres(at / "postgres") as server:
             small = await at_size(server, Path(keys) / "1", records, changes)
             large = await at_size(server, Path(keys) / "4", 4 * records, 0)
-            stream = await moved_ids(server, Path(keys) / "s") if STREAM.exists() else None
+            moved = {}
+            for what, listed in BESIDE.items() if STREAM.exists() else ():
+                url = await server.create_database()
+                async with fresh(url, Path(keys) / f"s{listed}", 2) as (pool, pen, logs):
+                    moved[what] = await moved_ids(pool, pen, logs, listed)
     lines = [f"{records:,} records:", "", "| what | measured |", "|---|---|"]
     lines += [f"| {name} | {value:,.1f} |" for name, value in small.items()]
     lines += [f"| rebuild of 4 × as many, s | {large['rebuild, s']:,.1f} |"]
     lines += [
         f"| 4 × records cost | {large['rebuild, s'] / small['rebuild, s']:.2f} × the time (goal ≤ 4.4) |"
     ]
-    if stream:
-        lines += [f"| real stream: events / records that got another id | {stream[0]} / {stream[1]} |"]
+    lines += [
+        "",
+        "| real stream of a network | events | other common id: the record itself | others |",
+        "|---|---|---|---|",
+    ]
+    lines += [f"| {what} | {m.events} | {m.own} | {m.others} |" for what, m in moved.items()]
     return lines
 
 
