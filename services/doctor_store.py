@@ -73,7 +73,8 @@ async def oldest_transaction(conn: Connection) -> tuple[int, datetime] | None:
     row = await conn.fetchrow(
         """SELECT pid, xact_start FROM pg_stat_activity
            WHERE datname = current_database() AND xact_start IS NOT NULL
-             AND backend_type = 'client backend' AND application_name IS DISTINCT FROM $1 ORDER BY xact_start LIMIT 1""",
+             AND backend_type = 'client backend' AND application_name IS DISTINCT FROM $1
+           ORDER BY xact_start LIMIT 1""",
         NAME,
     )
     return None if row is None else (row["pid"], row["xact_start"])

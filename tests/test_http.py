@@ -615,7 +615,7 @@ async def test_what_is_not_http_is_a_problem_too() -> None:
 
 async def test_headers_have_a_deadline() -> None:
     """Connections that trickle their headers are closed, and meanwhile others are served."""
-    async with listening(application(ROUTES, **APP), "127.0.0.1", 0, headers_within=0.5) as port:
+    async with listening(application(ROUTES, **APP), "127.0.0.1", 0, headers_within=2.0) as port:
 
         async def trickle() -> bytes:
             reader, writer = await asyncio.open_connection("127.0.0.1", port)

@@ -38,12 +38,15 @@ class Sought(Struct, frozen=True):
     record: str | None = None
 
 
-async def save_profiles(conn: Connection, profiles: Sequence[Profile]) -> None:
-    """Keep profiles, of records that have none."""
+async def save_profiles(conn: Connection, profiles: Sequence[Profile], before: Mapping[str, Profile]) -> None:
+    """Keep profiles, in the place of those that these records had before; what these were alike with is forgotten."""
+    if not profiles:
+        return
     rows = await conn.fetch(
         """INSERT INTO profile (record, network, hints, body)
            SELECT record, network, string_to_array(hints, ' ')::bigint[], body
            FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[]) AS t(record, network, hints, body)
+           ON CONFLICT (record) DO UPDATE SET hints = excluded.hints, body = excluded.body
            RETURNING no, record""",
         [p.record for p in profiles],
         [owner(p.record) for p in profiles],
@@ -51,15 +54,36 @@ async def save_profiles(conn: Connection, profiles: Sequence[Profile]) -> None:
         [msgspec.json.encode(p) for p in profiles],
     )
     no = {row["record"]: row["no"] for row in rows}
-    met = [(number(key), no[p.record]) for p in profiles if p.automatic for key in p.keys]
-    await conn.copy_records_to_table("reach", records=sorted(set(met)), columns=("key", "no"))
+    now = {(key, no[p.record]) for p in profiles for key in _reach(p)}
+    old = {(key, no[p.record]) for p in profiles if p.record in before for key in _reach(before[p.record])}
+    if gone := old - now:
+        await conn.execute(
+            "DELETE FROM reach USING unnest($1::bigint[], $2::bigint[]) AS t(k, n) WHERE key = k AND no = n",
+            [key for key, _ in gone],
+            [no for _, no in gone],
+        )
+    await conn.copy_records_to_table("reach", records=sorted(now - old), columns=("key", "no"))
+    await _unlike(conn, [p.record for p in profiles if p.record in before])
+
+
+def _reach(profile: Profile) -> set[int]:
+    """Under which keys others meet it."""
+    return {number(key) for key in profile.keys} if profile.automatic else set()
 
 
 async def drop_profiles(conn: Connection, records: Sequence[str]) -> None:
     """Forget profiles, where they meet others, and what they are alike with."""
-    await conn.execute("DELETE FROM profile WHERE record = ANY($1::text[])", list(records))
-    await conn.execute("DELETE FROM alike WHERE a = ANY($1::text[])", list(records))
-    await conn.execute("DELETE FROM alike WHERE b = ANY($1::text[])", list(records))
+    if records:
+        statement = """WITH gone AS (DELETE FROM profile WHERE record = ANY($1::text[]) RETURNING no)
+                       DELETE FROM reach USING gone WHERE reach.no = gone.no"""
+        await conn.execute(statement, records)
+        await _unlike(conn, records)
+
+
+async def _unlike(conn: Connection, records: Sequence[str]) -> None:
+    if records:
+        await conn.execute("DELETE FROM alike WHERE a = ANY($1::text[])", records)
+        await conn.execute("DELETE FROM alike WHERE b = ANY($1::text[])", records)
 
 
 async def profiles(conn: Connection, records: Iterable[str]) -> dict[str, Profile]:
@@ -83,6 +107,8 @@ async def met(conn: Connection, records: Sequence[str]) -> list[Pair]:
 
 async def save_alike(conn: Connection, found: Mapping[Pair, Score]) -> None:
     """Keep pairs that are alike."""
+    if not found:
+        return
     await conn.execute(
         """INSERT INTO alike (a, b, points, features)
            SELECT * FROM unnest($1::text[], $2::text[], $3::integer[], $4::bytea[])
@@ -97,6 +123,8 @@ async def save_alike(conn: Connection, found: Mapping[Pair, Score]) -> None:
 async def drop_alike(conn: Connection, pairs: Iterable[Pair]) -> None:
     """Forget that these pairs are alike."""
     gone = list(pairs)
+    if not gone:
+        return
     await conn.execute(
         "DELETE FROM alike USING unnest($1::text[], $2::text[]) AS t(x, y) WHERE a = x AND b = y",
         [a for a, _ in gone],

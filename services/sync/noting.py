@@ -20,8 +20,8 @@ async def note(work: Work, changed: Sequence[str]) -> None:
     shown = await store.views_of(work.conn, changed)
     # A record that is none of a place any more, or that this version cannot read, leaves the place it was in.
     work.touched.update(r for r in changed if heard.is_place(latest.get(r)) or r in shown)
-    places = await _note_places(work, changed, latest)
-    await _note_alike(work, changed, places, claimed)
+    turned = await _note_places(work, changed, latest)
+    await _note_alike(work, changed, turned, claimed)
 
 
 async def neighbours(conn: Connection, records: Collection[str], policy: Policy) -> set[str]:
@@ -49,28 +49,27 @@ async def _note_claims(work: Work, changed: Sequence[str], latest: Mapping[str, 
     return {paired(a, b) for _, a, b in about}
 
 
-async def _note_places(work: Work, changed: Sequence[str], latest: Mapping[str, Latest]) -> list[Record]:
-    """Successors, copies and profiles of places as they are now; those that are there."""
+async def _note_places(work: Work, changed: Sequence[str], latest: Mapping[str, Latest]) -> list[str]:
+    """Successors, copies and profiles of places as they are now; those of which the matcher sees something else."""
     mine = [x for r, x in latest.items() if work.counts(r)]
     read = [r for r in heard.places(mine, work.nodes).values() if isinstance(r, Record)]
     successors = [(r.id, r.successor) for r in read if r.successor]
     await store.set_successors(work.conn, changed, successors)
     present = [r for r in read if r.place is not None]
     await alike_store.set_copies(work.conn, changed, [(r.id, c) for r in present if (c := copied(r))])
-    await alike_store.drop_profiles(work.conn, changed)
-    policy = work.adopted.policy
-    await alike_store.save_profiles(work.conn, [profile(r.id, r.place, policy) for r in present if r.place])
-    return present
+    policy, known = work.adopted.policy, await alike_store.profiles(work.conn, changed)
+    now = {r.id: profile(r.id, r.place, policy) for r in present if r.place}
+    turned = [p for p in now.values() if work.rows or p != known.get(p.record)]
+    await alike_store.drop_profiles(work.conn, [record for record in known if record not in now])
+    await alike_store.save_profiles(work.conn, turned, known)
+    return [p.record for p in turned]
 
 
-async def _note_alike(
-    work: Work, changed: Sequence[str], places: Sequence[Record], claimed: set[Pair]
-) -> None:
-    """The pairs that are alike: of these places with those that they meet or that owners say are the same."""
-    ids = [r.id for r in places]
+async def _note_alike(work: Work, changed: Sequence[str], turned: Sequence[str], claimed: set[Pair]) -> None:
+    """The pairs that are alike: of what has turned with what it meets, and of what owners say is the same."""
     about = sorted({*changed, *(id for pair in claimed for id in pair)})
     spoken = pairing.wished(await store.claims_about(work.conn, about))
-    pairs = {*await alike_store.met(work.conn, ids), *spoken, *claimed}
+    pairs = {*await alike_store.met(work.conn, turned), *spoken, *claimed}
     profiles = await alike_store.profiles(work.conn, {id for pair in pairs for id in pair})
     found = {}
     for pair in {paired(*pair) for pair in pairs}:

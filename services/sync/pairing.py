@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from hashlib import sha256
 from itertools import combinations
 
@@ -59,6 +60,7 @@ def meeting(profiles: Iterable[Profile]) -> Iterator[Pair]:
                 yield paired(a.record, b.record)
 
 
+@lru_cache(1 << 14)
 def number(word: str) -> int:
     """A key or a hint as a signed number of 64 bits, which is what tables hold of it."""
     return int.from_bytes(sha256(word.encode()).digest()[:8], "big", signed=True)

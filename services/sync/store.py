@@ -80,6 +80,11 @@ class Asked(Struct, frozen=True):
     licenses: tuple[str, ...] = ()
 
 
+async def by_key(conn: Connection) -> None:
+    """In this transaction rows are found by index: of tables that it fills the planner knows too little to choose."""
+    await conn.execute("SET LOCAL enable_seqscan = off")
+
+
 async def merged(conn: Connection) -> dict[str, Head]:
     """Where each node's log stood when it was last merged."""
     rows = await conn.fetch("SELECT node, epoch, size, log_root, descriptor FROM merged ORDER BY node")
@@ -240,8 +245,8 @@ async def told_unheld(conn: Connection, node: str) -> list[tuple[str, bytes]]:
     rows = await conn.fetch(
         """SELECT DISTINCT e.record, e.leaf FROM told t JOIN ledger_event e USING (seq)
            WHERE t.node = $1 AND e.erasure IS NULL
-             AND t.leaf NOT IN (SELECT leaf FROM follow_event WHERE node = $1)
-             AND t.leaf NOT IN (SELECT leaf FROM follow_dropped WHERE node = $1)
+             AND NOT EXISTS (SELECT FROM follow_event f WHERE f.node = $1 AND f.leaf = t.leaf)
+             AND NOT EXISTS (SELECT FROM follow_dropped d WHERE d.node = $1 AND d.leaf = t.leaf)
            ORDER BY e.record, e.leaf""",
         node,
     )
@@ -417,7 +422,8 @@ async def set_members(conn: Connection, views: Mapping[str, str]) -> None:
 
 async def remove_views(conn: Connection, ids: Sequence[str]) -> None:
     """Places that are no longer in the view."""
-    await conn.execute("DELETE FROM view WHERE id = ANY($1::text[])", list(ids))
+    if ids:
+        await conn.execute("DELETE FROM view WHERE id = ANY($1::text[])", list(ids))
 
 
 async def save_views(conn: Connection, saved: Sequence[Saved]) -> None:

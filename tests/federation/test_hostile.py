@@ -307,9 +307,9 @@ async def test_a_node_that_does_not_answer_goes_stale_and_comes_back(federation:
         await all_stand(sync, impostors, dict.fromkeys(STALE, ("live", "1.1")))
         for name, mischief in STALE.items():
             mischief(impostors[name])
-        await eventually(lambda: _state(sync, impostors["has_lost_its_head"], "lagging"))
+        await eventually(lambda: _stands(sync, impostors["has_lost_its_head"].node, "lagging"))
         await all_stand(sync, impostors, dict.fromkeys(STALE, ("stale", "1.1")))
-        assert (await sync.networks())[honest.node]["state"] == "live"
+        await eventually(lambda: _stands(sync, honest.node, "live"))
         assert not [path for path in impostors["redirects"].asked if "ailleurs" in path]
         waiting = STALE.keys() - {"is_slow"}
         for name in waiting:
@@ -319,8 +319,8 @@ async def test_a_node_that_does_not_answer_goes_stale_and_comes_back(federation:
         await all_stand(sync, impostors, wanted, 30)
 
 
-async def _state(sync: Sync, impostor: Impostor, state: str) -> bool:
-    return bool((await sync.networks())[impostor.node]["state"] == state)
+async def _stands(sync: Sync, node: str, state: str) -> bool:
+    return bool((await sync.networks())[node]["state"] == state)
 
 
 def _deep(levels: int) -> dict[str, Any]:

@@ -8,7 +8,7 @@ async def test_two_syncs_of_the_same_networks_agree(federation: Federation) -> N
     """Two syncs at the same heads hold the same bytes, and records joined by both owners are one place."""
     here, there = await federation.registry(), await federation.registry()
     first = await here.add(name="La Filature", address={"postcode": "35000", "city": "Rennes"})
-    second = await there.add(name="Filature (la)", address={"postcode": "35000", "city": "Rennes"})
+    second = await there.add(name="L'ancienne usine", address={"postcode": "35000", "city": "Rennes"})
     one = await federation.sync([here, there])
     await one.caught_up([here, there])
     assert (await one.digest())["count"] == 2

@@ -49,7 +49,7 @@ def states(events: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
         data = event["data"]
         if event["type"].endswith("view.put.v1"):
             places[data["id"]] = {**data, "time": event["time"]}
-        else:
+        elif event["type"].endswith("view.remove.v1"):
             del places[data["id"]]
         cursor = f"{event['epoch']}.{int(event['sequence'])}"
         found[event["time"]] = {"cursor": cursor, "places": dict(places)}

@@ -118,7 +118,11 @@ async def test_a_file_that_is_not_valid_changes_nothing(federation: Federation) 
             return bool((await sync.get("/readyz"))["trust"] == "in force")
 
         await eventually(mended)
-    assert [line["nodes"] for line in logged if line["event"] == "trust changed"] == [1]
+
+        async def told() -> bool:
+            return [line["nodes"] for line in logged if line["event"] == "trust changed"] == [1]
+
+        await eventually(told)
     assert (await sync.networks())[here.node]["alias"] == "ici"
 
 

@@ -9,7 +9,7 @@ CREATE TABLE profile (
 -- Under which keys, as numbers, a record meets others.
 CREATE TABLE reach (
     key bigint NOT NULL,
-    no bigint NOT NULL REFERENCES profile (no) ON DELETE CASCADE,
+    no bigint NOT NULL,
     PRIMARY KEY (key, no)
 );
 CREATE INDEX reach_no ON reach (no);
