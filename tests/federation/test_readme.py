@@ -32,16 +32,20 @@ async def said(script: str, folder: Path) -> list[str]:
 async def test_the_tour_works() -> None:
     """Every command of the README runs and shows what the text beside it says; a kill in the end leaves nothing."""
     blocks = BLOCK.findall(README)
-    assert len(blocks) == 9
+    assert len(blocks) == 11
     async with demo() as running:
         ours = f"{sys.executable} -m demo --dir {running.folder}"
         script = "".join(f"printf '\\x1e'\n{block}" for block in blocks)
         outputs = await said(script.replace(".venv/bin/python -m demo", ours), running.folder)
         await a_killed_supervisor_leaves_nothing(running)
-    _env, search, add, mistake, feed, changes, digests, stopped, preview = outputs
+    _env, search, add, voices, proposed, mistake, feed, changes, digests, stopped, preview = outputs
     assert '"FeatureCollection"' in search
     assert '"numberReturned":2' in search
     assert add.count("La Grande Halle du Tour") == 3
+    assert len(set(re.findall(r'"rule":"([a-z-]+)"', voices))) > 1
+    assert '"alternatives":[{' in voices
+    assert '"points":' in proposed
+    assert '"features":' in proposed
     assert '"status":422' in mistake
     assert "vouliez-vous dire address" in mistake
     assert feed.count('"sig"') == 3
