@@ -73,8 +73,8 @@ def cause(view: View, why: Why) -> tuple[str, ...]:
     return tuple(sorted(found)[:MOST_CAUSES])
 
 
-def put(sync: str, now: Shown, before: View | None, why: Why) -> Draft:
-    """The event of a place that is new or has changed."""
+def put(sync: str, now: Shown, before: View | None, changed: dict[str, Any], why: Why) -> Draft:
+    """The event of a place that is new or has changed, with what its values became (`merge.changed`)."""
     past = merge.traits(before) if before else None
     data = ViewPut(
         id=now.view.id,
@@ -82,7 +82,7 @@ def put(sync: str, now: Shown, before: View | None, why: Why) -> Draft:
         after=Raw(msgspec.json.encode(now.place)),
         traits=now.traits,
         before=past,
-        changed=Raw(msgspec.json.encode(merge.changed(before, now.view))),
+        changed=Raw(msgspec.json.encode(changed)),
         cause=cause(now.view, why),
     )
     if len(encoded := msgspec.json.encode(data)) > MOST_DATA:

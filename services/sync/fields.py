@@ -15,7 +15,7 @@ from msgspec import Raw, Struct
 from schemas.place import Address, Operator, Position, Surface
 from schemas.view import Alternative, Field
 from services.canonical import fold
-from services.sync.policy import POLICY, Policy
+from services.sync.policy import Policy
 from services.sync.records import Record, owner
 
 Stated = dict[str, Any]
@@ -31,7 +31,7 @@ PUBLIC_ADDRESS = ("postcode", "city", "insee", "country")
 
 
 class Voice(Struct, frozen=True):
-    """What one record states, and its rank by who checked it and when; the draw and its age come last."""
+    """What one record states, and what it is ranked by: in this order, less is better."""
 
     record: Record
     stated: Stated
@@ -40,6 +40,7 @@ class Voice(Struct, frozen=True):
     detail: int
     draw: int
     elder: int
+    order: tuple[str, ...]
 
 
 def voice(record: Record, stated: Stated, elder: int, common_id: str, policy: Policy) -> Voice:
@@ -54,6 +55,7 @@ def voice(record: Record, stated: Stated, elder: int, common_id: str, policy: Po
         detail=_detail(stated, policy),
         draw=-int.from_bytes(draw),
         elder=elder,
+        order=policy.order,
     )
 
 
@@ -100,12 +102,12 @@ def veiled(said: Stated, policy: Policy) -> Stated:
     return shown
 
 
-def veiled_record(data: Raw) -> Raw:
+def veiled_record(data: Raw, policy: Policy) -> Raw:
     """A record's own bytes without what tells where it is; what else it says stays byte for byte."""
     shown = {f: v for f, v in msgspec.json.decode(data, type=dict[str, Raw]).items() if f != "position"}
     if "identifiers" in shown:
         known = msgspec.json.decode(shown["identifiers"], type=list[dict[str, Any]] | None) or []
-        kept = [i for i in known if i.get("scheme") not in POLICY.located_by]
+        kept = [i for i in known if i.get("scheme") not in policy.located_by]
         shown["identifiers"] = Raw(msgspec.json.encode(kept))
     if "address" in shown:
         address = msgspec.json.decode(shown["address"], type=dict[str, Raw] | None) or {}
@@ -131,7 +133,7 @@ def single(field: str, voices: Sequence[Voice], first: str | None = None) -> Fie
     rank, best = ranked[0]
     value = best.stated[field]
     others = [(r, v) for r, v in ranked[1:] if v.stated[field] != value]
-    rule = _decisive(rank, others[0][0]) if others else "agreed"
+    rule = _decisive(best, rank, others[0][0]) if others else "agreed"
     if others and owner(best.record.id) == first != owner(others[0][1].record.id):
         rule = "voice"
     alternatives = tuple(_other(v, field) for _, v in others)
@@ -174,19 +176,27 @@ def _key(found: tuple[str, object]) -> str:
     return found[0]
 
 
-def _rank(v: Voice, field: str) -> tuple[bool, int, int, int, int, int]:
-    """Smaller is better; in the order of `Policy.order`."""
-    value = v.stated[field]
+def _rank(v: Voice, field: str) -> tuple[int, ...]:
+    """Smaller is better; in the order of the policy."""
+    return tuple(RANKS[rule](v, field) for rule in v.order)
+
+
+def _invalid(v: Voice, field: str) -> int:
     valid = VALID.get(field)
-    detail = -len(value) if isinstance(value, dict) else 0
+    return valid is not None and not valid(v.stated[field])
+
+
+def _incomplete(v: Voice, field: str) -> int:
+    """How much a value leaves out."""
     if field in ("address", "position"):
-        detail = v.detail
-    return valid is not None and not valid(value), v.checked, v.verified, detail, v.draw, v.elder
+        return v.detail
+    value = v.stated[field]
+    return -len(value) if isinstance(value, dict) else 0
 
 
-def _decisive(rank: tuple[int, ...], other: tuple[int, ...]) -> str:
+def _decisive(v: Voice, rank: tuple[int, ...], other: tuple[int, ...]) -> str:
     """The name of the first rule by which two ranks differ."""
-    levels = zip(POLICY.order, rank, other, strict=True)
+    levels = zip(v.order, rank, other, strict=True)
     return next(name for name, mine, theirs in levels if mine != theirs)
 
 
@@ -235,6 +245,16 @@ SHAPES: dict[str, Callable[[Any], Any]] = {
     "accessibility": msgspec.to_builtins,
     "operator": _operator,
     "origin": msgspec.to_builtins,
+}
+
+# What each rule of `Policy.order` compares.
+RANKS: dict[str, Callable[[Voice, str], int]] = {
+    "valid": _invalid,
+    "verified-by": lambda v, _: v.checked,
+    "verified-on": lambda v, _: v.verified,
+    "complete": _incomplete,
+    "draw": lambda v, _: v.draw,
+    "elder": lambda v, _: v.elder,
 }
 
 # Cheap and frozen on purpose: the checks of the registry use libraries whose tables change.

@@ -122,7 +122,7 @@ def public(view: View) -> dict[str, Any]:
     return shown
 
 
-def changed(before: View | None, after: View, policy: Policy = POLICY) -> dict[str, dict[str, Any]]:
+def changed(before: View | None, after: View, policy: Policy) -> dict[str, dict[str, Any]]:
     """What shown values became: `{field: {before, after}}`, null for a field that is not there.
 
     Of a place that is hidden now, where it was is not told either.

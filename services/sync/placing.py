@@ -96,7 +96,7 @@ async def _write(
     standing = {id: v for id, v in old.items() if id not in erased}
     told = _notices(node, puts, _Move(old_of, standing, new), why)
     for now in puts:
-        drafts += [*told[now.view.id], _put(node, now, standing.get(now.view.id), why)]
+        drafts += [*told[now.view.id], _put(work, now, standing.get(now.view.id), why)]
     # The erase event of a place that is gone tells that it is.
     leaving = [(v, _reason(work, v.id, members, read)) for v in gone if v.id not in erased]
     drafts += [(changes.remove(node, v, members, why, reason), _leaves(v)) for v, reason in leaving]
@@ -159,10 +159,11 @@ def _notices(
     }
 
 
-def _put(node: str, now: Shown, before: View | None, why: Why) -> tuple[Draft, Leaves]:
+def _put(work: Work, now: Shown, before: View | None, why: Why) -> tuple[Draft, Leaves]:
     """The event of a place, and the leaves of the networks that it shows."""
     leaves = {*_leaves(now.view), *(_leaves(before) if before else ())}
-    return changes.put(node, now, before, why), tuple(sorted(leaves))
+    changed = merge.changed(before, now.view, work.adopted.policy)
+    return changes.put(work.head.node, now, before, changed, why), tuple(sorted(leaves))
 
 
 def _leaves(view: View) -> Leaves:

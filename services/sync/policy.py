@@ -1,5 +1,6 @@
 """The rules by which this view is worked out, as data: another policy is openly another view."""
 
+from collections.abc import Iterator
 from functools import cache
 from hashlib import sha256
 from importlib import resources
@@ -10,6 +11,10 @@ from msgspec import Struct
 Names = tuple[str, ...]
 Points = dict[str, dict[str, int]]
 
+# What a policy means to this code. Whoever changes what a rule or a table does, raises it.
+RULES = 2
+# By what one voice may go before another.
+ORDER = frozenset(("valid", "verified-by", "verified-on", "complete", "draw", "elder"))
 MISSING = "missing"
 # The levels of the features of a pair, from worst to best. `missing` is one more level of each.
 LADDERS: dict[str, tuple[str, ...]] = {
@@ -88,7 +93,7 @@ class Matching(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Policy(Struct, frozen=True, forbid_unknown_fields=True):
-    """The rules of a view. Whoever changes what a rule or a table here means raises `rules`.
+    """The rules of a view. `rules`: of which `RULES` it speaks.
 
     `pairs` is the origin of the labelled pairs that the weights were learned from. `order`: by what one voice
     goes before another, first to last. `checked_by`: who checked, best first. `precision`: of a position,
@@ -133,15 +138,48 @@ def adopted(policy: Policy | None = None) -> Adopted:
 def load(data: bytes | None = None) -> Policy:
     """The policy in the bytes of a file, or the default one, `maillage-1`.
 
-    Raises `msgspec.DecodeError` for what is no policy, or has no points for some level.
+    Raises `msgspec.DecodeError` for what is no policy, or one by which this version cannot make a view.
     """
     if data is None:
         return _default()
     policy = msgspec.json.decode(data, type=Policy)
-    weights = policy.matching.weights
-    if lacking := [f"{f}: {level}" for f, level in scale(policy.matching) if level not in weights.get(f, {})]:
-        raise msgspec.ValidationError(f"no points for {', '.join(lacking)}")
+    for flaw in (*_of_others(policy, _default()), *_flaws(policy)):
+        raise msgspec.ValidationError(flaw)
     return policy
+
+
+def _of_others(policy: Policy, known: Policy) -> Iterator[str]:
+    """What this version takes for something else than the policy does: its id must not name two views."""
+    if policy.rules != RULES:
+        yield f"rules: this version makes views by {RULES}, not {policy.rules}"
+    if policy.schemas != known.schemas:
+        yield "schemas: these are not the hashes of what this version reads"
+    if policy.matching.tables.communes != known.matching.tables.communes:
+        yield "matching.tables.communes: this is not the hash of the communes of this version"
+    for name in ("checked_by", "precision", "single", "lists", "common", "left_out"):
+        mine, theirs = getattr(known, name), getattr(policy, name)
+        if sorted(mine) != sorted(theirs):
+            yield f"{name}: expected each of {', '.join(mine)} once, in any order"
+
+
+def _flaws(policy: Policy) -> Iterator[str]:
+    """Why no view can be made by a policy."""
+    if sorted(policy.order) != sorted(ORDER):
+        yield f"order: expected each of {', '.join(sorted(ORDER))} once"
+    for field, lead in policy.with_field.items():
+        if lead not in policy.single[: policy.single.index(field) if field in policy.single else 0]:
+            yield f"with_field: {lead} has to stand before {field} in single"
+    matching = policy.matching
+    if not (matching.apart <= matching.propose <= matching.join and matching.margin >= 0):
+        yield "matching: expected apart <= propose <= join, and a margin that is not negative"
+    steps, weights = scale(matching), matching.weights
+    if lacking := [
+        f"{feature}: {level}" for feature, level in steps if level not in weights.get(feature, {})
+    ]:
+        yield f"matching.weights: no points for {', '.join(lacking)}"
+    known = set(steps)
+    if unknown := [f"{f}: {level}" for f in weights for level in weights[f] if (f, level) not in known]:
+        yield f"matching.weights: there is no {', '.join(unknown)}"
 
 
 def scale(matching: Matching) -> list[tuple[str, str]]:
@@ -166,7 +204,8 @@ def policy_id(policy: Policy | None = None) -> str:
 
 @cache
 def _default() -> Policy:
-    return load(resources.files("services.sync").joinpath("policies/maillage-1.json").read_bytes())
+    data = resources.files("services.sync").joinpath("policies/maillage-1.json").read_bytes()
+    return msgspec.json.decode(data, type=Policy)
 
 
 POLICY = load()

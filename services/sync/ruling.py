@@ -42,6 +42,7 @@ def _shown(rules: Policy, id: str) -> Iterator[str]:
     matching = rules.matching
     thresholds = {name: getattr(matching, name) for name in ("join", "propose", "apart", "margin")}
     yield "  ".join(f"{name} {value}" for name, value in thresholds.items())
+    yield "order " + " > ".join(rules.order)
     for feature, levels in matching.weights.items():
         ranked = sorted(levels.items(), key=lambda level: (-level[1], level[0]))
         yield f"{feature:<12}" + "  ".join(f"{level} {points:+d}" for level, points in ranked)
@@ -76,7 +77,7 @@ def attempt(file: Path) -> None:
     s, other = configured(), adopting.read(file)
     with cli.progress("policy try") as tell:
         before, after = asyncio.run(_tried(s, other, tell))
-    found = trial.trial(before, after)
+    found = trial.trial(before, after, other)
     click.echo("\n".join(_told(found, before, after)))
 
 

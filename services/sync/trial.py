@@ -48,11 +48,12 @@ def outcome(records: Sequence[Record], claims: Sequence[Said], policy: Policy) -
     return Outcome({view.id: view for view in views if view is not None}, len(found.left))
 
 
-def trial(before: Outcome, after: Outcome) -> Trial:
-    """What another policy changes."""
+def trial(before: Outcome, after: Outcome, policy: Policy) -> Trial:
+    """What another policy changes, which made the second outcome."""
     old, new = _homes(before.views.values()), _homes(after.views.values())
     both = before.views.keys() & after.views.keys()
-    values = Counter(name for id in both for name in merge.changed(before.views[id], after.views[id]))
+    changed = (merge.changed(before.views[id], after.views[id], policy) for id in both)
+    values = Counter(name for fields in changed for name in fields)
     return Trial(
         places=(len(before.views), len(after.views)),
         proposals=(before.proposals, after.proposals),

@@ -24,7 +24,7 @@ def test_a_place_of_countless_words_fits_in_an_event() -> None:
     """The event of a place with thousands of words says where to read it, and keeps what filters need most."""
     view = merge.merged([record(4000)], [])
     assert view is not None
-    draft = changes.put(NODE, changes.shown(view), view, {ID: {"cause"}})
+    draft = changes.put(NODE, changes.shown(view), view, {}, {ID: {"cause"}})
     assert len(draft.data) < MAX_VIEW_EVENT
     data = msgspec.json.decode(draft.data, type=ViewPut)
     assert data.dataref == f"/places/{ID}"
@@ -39,7 +39,9 @@ def test_an_ordinary_place_is_told_whole() -> None:
     """A place of the usual size travels with all that it says, before and after."""
     view = merge.merged([record(3)], [])
     assert view is not None
-    data = msgspec.json.decode(changes.put(NODE, changes.shown(view), None, {}).data, type=ViewPut)
+    changed = merge.changed(None, view, merge.POLICY)
+    data = msgspec.json.decode(changes.put(NODE, changes.shown(view), None, changed, {}).data, type=ViewPut)
+    assert msgspec.json.decode(data.changed).keys() >= {"name", "status", "types"}
     assert data.dataref is None
     assert len(msgspec.json.decode(data.after)["types"]) == 3
     assert data.before is None

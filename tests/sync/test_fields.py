@@ -9,9 +9,12 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import Raw
+from msgspec.structs import replace
 
 from schemas.view import View
 from services.sync import changes, merge
+from services.sync.fields import veiled_record
 from services.sync.merge import POLICY, Reading, Record, merged, public
 from tests.sync import oracle
 from tests.sync.test_merge import (
@@ -38,6 +41,24 @@ FREE, ODBL, ETALAB = "CC0-1.0", "ODbL-1.0", "etalab-2.0"
 def copy(node: str, n: int, original: Record, **said: Any) -> Record:
     """A record that says that it was copied from another."""
     return record(node, n, origin={"system": "copie", "id": original.id}, **said)
+
+
+def test_another_policy_hears_the_voices_in_another_order() -> None:
+    """What decides first, is what the policy names first; what it hides of a secret place, no voice tells."""
+    checked = record(A, 1, website="https://a.example/", verified_by="place", verified_on="2025-01-01")
+    newer = record(B, 2, website="https://b.example/", verified_by="import", verified_on="2026-01-01")
+    when_first = replace(POLICY, order=("valid", "verified-on", "verified-by", "complete", "draw", "elder"))
+    shown = [merged([checked, newer], [], policy) for policy in (POLICY, when_first)]
+    found = [(view.fields["website"].value, view.fields["website"].rule) for view in shown if view]
+    assert found == [("https://a.example/", "verified-by"), ("https://b.example/", "verified-on")]
+    said = Raw(
+        msgspec.json.encode(
+            {"identifiers": [{"scheme": "osm", "value": "1"}, {"scheme": "rna", "value": "2"}]}
+        )
+    )
+    more = replace(POLICY, located_by=(*POLICY.located_by, "rna"))
+    told = [msgspec.json.decode(veiled_record(said, policy))["identifiers"] for policy in (POLICY, more)]
+    assert told == [[{"scheme": "rna", "value": "2"}], []]
 
 
 def read_as(members: list[Record], **reading: Any) -> View | None:
@@ -299,14 +320,14 @@ def test_a_change_does_not_tell_where_a_hidden_place_was() -> None:
     """The event that hides a place says nothing of street or point as what was before; the others do."""
     told = record(A, 1, **TOLD)
     open_view, hidden_view = one_view([told]), one_view([told, record(B, 2, kind="undisclosed")])
-    changed = merge.changed(open_view, hidden_view)
+    changed = merge.changed(open_view, hidden_view, POLICY)
     assert {"position", "identifiers", "address"}.isdisjoint(changed)
-    put = changes.put(A, changes.shown(hidden_view), open_view, {})
+    put = changes.put(A, changes.shown(hidden_view), open_view, changed, {})
     said = msgspec.json.decode(put.data)
     assert not [s for s in ("Secrète", "35238_secret", "48.1") if s in str((said["changed"], said["after"]))]
-    assert "Secrète" in str(merge.changed(hidden_view, open_view))
+    assert "Secrète" in str(merge.changed(hidden_view, open_view, POLICY))
     moved = one_view([record(A, 1, **{**TOLD, "position": {"lat": 48.2, "lon": -1.6}})])
-    assert merge.changed(open_view, moved)["position"]["before"]["lat"] == 48.1
+    assert merge.changed(open_view, moved, POLICY)["position"]["before"]["lat"] == 48.1
 
 
 # --- disputes with automatic joins -----------------------------------------------------------------------

@@ -27,7 +27,7 @@ def put() -> tuple[ViewPut, bytes]:
     view = merge.merged((one,), (), POLICY)
     assert view is not None
     now = changes.shown(view)
-    draft = changes.put(A, now, None, {})
+    draft = changes.put(A, now, None, {}, {})
     return msgspec.json.decode(draft.data, type=ViewPut), items.feature(view, now.place, now.traits)
 
 

@@ -1,5 +1,6 @@
 """The view made again from the stored events alone, looked at beside them, and tried under another policy."""
 
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,8 @@ async def test_two_policies_stand_side_by_side(federation: Federation, tmp_path:
     assert (mine["count"], theirs["count"]) == (3, 4)
     assert mine["policy_id"] != theirs["policy_id"]
     assert (await other.get("/policy"))["name"] == "rien-1"
+    async with other.client.get(f"{other.url}/policy") as reply:
+        assert sha256(await reply.read()).hexdigest() == theirs["policy_id"]
     compared = await sync.tried("compare", "--here", sync.url, other.url)
     assert compared.exit_code == 1
     assert mine["policy_id"][:16] in compared.output

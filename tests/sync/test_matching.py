@@ -304,7 +304,7 @@ def test_the_policy_has_points_for_exactly_what_may_be_seen() -> None:
     assert set(FEATURES) == set(LADDERS)
 
 
-@pytest.mark.parametrize("harm", ["level", "feature", "bound", "member"])
+@pytest.mark.parametrize("harm", ["level", "feature", "bound", "member", "more"])
 def test_a_policy_that_would_fail_is_refused(harm: str) -> None:
     """Whoever publishes a policy with a gap is told at the door, not by the first pair that falls into it."""
     weights = {feature: dict(points) for feature, points in MATCHING.weights.items()}
@@ -313,6 +313,8 @@ def test_a_policy_that_would_fail_is_refused(harm: str) -> None:
         del weights["name"]["dull"]
     elif harm == "feature":
         del weights["phone"]
+    elif harm == "more":
+        weights["phone"]["louder"] = 1
     elif harm == "bound":
         matching = replace(MATCHING, metres=(25, 500))
     raw = msgspec.json.encode(replace(POLICY, matching=replace(matching, weights=weights)))
@@ -320,6 +322,29 @@ def test_a_policy_that_would_fail_is_refused(harm: str) -> None:
         raw = raw.replace(b'"rules"', b'"rulez"')
     with pytest.raises(msgspec.ValidationError):
         load(raw)
+
+
+@pytest.mark.parametrize(
+    ("harm", "where"),
+    [
+        ({"rules": POLICY.rules + 1}, "rules"),
+        ({"schemas": {}}, "schemas"),
+        ({"order": POLICY.order[1:]}, "order"),
+        ({"checked_by": ()}, "checked_by"),
+        ({"precision": ("exact", "exact", "street", "commune")}, "precision"),
+        ({"single": POLICY.single[1:]}, "single"),
+        ({"lists": (*POLICY.lists, "name")}, "lists"),
+        ({"with_field": {"status": "closed_on"}}, "with_field"),
+        ({"matching": replace(MATCHING, propose=MATCHING.join + 1)}, "matching"),
+        ({"matching": replace(MATCHING, tables=replace(MATCHING.tables, communes="0" * 64))}, "communes"),
+    ],
+)
+def test_a_policy_of_which_this_version_makes_another_view_is_refused(
+    harm: dict[str, Any], where: str
+) -> None:
+    """Equal ids mean equal bytes: what speaks of other rules, words or fields than this version's is told so."""
+    with pytest.raises(msgspec.ValidationError, match=where):
+        load(msgspec.json.encode(replace(POLICY, **harm)))
 
 
 def test_a_policy_is_what_its_file_says() -> None:

@@ -594,8 +594,8 @@ def test_people_read_degrees_and_square_metres() -> None:
     before, after = one_view([record(A, 1, **said)]), one_view([record(A, 1, **said, summary="Ouvert !")])
     assert public(before)["position"] == said["position"]
     assert public(before)["surface"] == said["surface"]
-    assert merge.changed(before, after) == {"summary": {"before": None, "after": "Ouvert !"}}
-    assert merge.changed(None, after)["name"] == {"before": None, "after": "Le Hub"}
+    assert merge.changed(before, after, POLICY) == {"summary": {"before": None, "after": "Ouvert !"}}
+    assert merge.changed(None, after, POLICY)["name"] == {"before": None, "after": "Le Hub"}
     assert merge.traits(after).lat == 48.8566012
 
 

@@ -53,10 +53,10 @@ async def show_digest(request: web.Request) -> web.Response:
 
 
 async def show_policy(request: web.Request) -> web.Response:
-    """The policy by which this view is made, whole: its canonical bytes have the hash `policy_id`."""
+    """The policy by which this view is made, whole: SHA-256 of these bytes is `policy_id`."""
     async with moment(request) as conn:
         document = await store.policy_document(conn)
-    return http.reply(policy.load(document) if document else request.app[POLICY].policy)
+    return http.reply(document or policy.document(request.app[POLICY].policy))
 
 
 async def list_buckets(request: web.Request) -> web.Response:

@@ -22,6 +22,7 @@ from services.sync.api import history
 from services.sync.api.reading import moment, why_not
 from services.sync.api.seen import as_asked, asked_for
 from services.sync.context import POLICY
+from services.sync.policy import Policy
 from services.sync.store import Voiced
 
 
@@ -98,7 +99,7 @@ async def show_place(request: web.Request) -> web.Response:
         view = await seen(request, conn, found[1], query)
         voices = await store.voices(conn, view.aliases)
         nodes = {n.node: n for n in await follow_store.nodes(conn)}
-    body = msgspec.json.encode(rich(view, voices, nodes))
+    body = msgspec.json.encode(rich(view, voices, nodes, request.app[POLICY].policy))
     headers = {
         "Link": f'</places/{view.id}>; rel="canonical"',
         "ETag": f'"{sha256(body).hexdigest()[:32]}"',
@@ -118,7 +119,7 @@ def _event(voiced: Voiced) -> Event:
     return msgspec.json.decode(voiced.raw, type=Event)
 
 
-def rich(view: View, voices: list[Voiced], nodes: dict[str, Node]) -> Rich:
+def rich(view: View, voices: list[Voiced], nodes: dict[str, Node], policy: Policy) -> Rich:
     """A place as developers read it."""
     return Rich(
         id=view.id,
@@ -126,18 +127,18 @@ def rich(view: View, voices: list[Voiced], nodes: dict[str, Node]) -> Rich:
         updated=view.updated,
         place=merge.public(view),
         fields=view.fields,
-        records=_voices(view, voices),
+        records=_voices(view, voices, policy),
         disputes=view.disputes,
         part_of=view.part_of,
         freshness={n: _freshness(nodes[n]) for n in view.networks if n in nodes},
     )
 
 
-def _voices(view: View, voices: list[Voiced]) -> list[Voice]:
+def _voices(view: View, voices: list[Voiced], policy: Policy) -> list[Voice]:
     """Every voice as it is in its own log; of a place that one of them does not disclose, nothing below the commune."""
     said = {v.record: _event(v).data for v in voices if v.type == event.PLACE_PUT}
     if any(_undisclosed(data) for data in said.values()):
-        said = {record: fields.veiled_record(data) for record, data in said.items()}
+        said = {record: fields.veiled_record(data, policy) for record, data in said.items()}
     shown = {record.record: record.copy_of for record in view.records}
     return [_voice(v, said.get(v.record), shown[v.record]) for v in voices if v.record in shown]
 
