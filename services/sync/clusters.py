@@ -1,16 +1,16 @@
 """Which records are one place: pure, and the same in every order.
 
 What becomes of a record depends only on the records that claims, successors, copies and pairs that are alike connect
-with it (`components`), so that a change is worked out on those alone.
+with it (`store.neighbours`), so that a change is worked out on those alone.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
-from services.sync.linking import Links, Scores, connected
+from services.sync.linking import Links, Scores
 from services.sync.records import Pair, Record, Said, Why, age, owner, paired
-from services.sync.ties import Ties
+from services.sync.ties import Ties, connected
 
 Blocks = Iterator[tuple[Pair, set[str]]]
 Cluster = tuple[Record, ...]
@@ -157,18 +157,6 @@ def clusters(records: Iterable[Record], claims: Iterable[Said], scores: Scores) 
     return Clustering(
         together, {p: why for p, why in links.left.items() if groups.of[p[0]] is not groups.of[p[1]]}
     )
-
-
-def components(records: Mapping[str, Record], claims: Iterable[Said], scores: Scores) -> list[set[str]]:
-    """The sets of record ids within which clusters can be worked out alone."""
-    ties = Ties(records, claims)
-    least = scores.matching.join - scores.matching.margin
-    alike = (pair for pair, points in scores.alike.items() if points >= least)
-    lifted = (pair for pair in ties.wished if (scores.of(*pair) or 0) >= scores.matching.propose)
-    tied = (*ties.joined, *ties.copies, *ties.moved, *alike, *lifted)
-    found = connected(p for p in tied if p[0] in records and p[1] in records)
-    alone = records.keys() - set().union(*found)
-    return [*found, *({id} for id in alone)]
 
 
 def latest(records: Iterable[Record]) -> dict[str, Record]:

@@ -1,10 +1,9 @@
 """Which records of one place only repeat what another of them says: pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from services.sync import fields
-from services.sync.records import Record
-from services.sync.ties import copying
+from services.sync.records import Pair, Record, copied, open_to_all, owner, undisclosed
 
 PEOPLE = ("place", "network")
 LONG_AGO = "0000-00-00"
@@ -13,16 +12,26 @@ LONG_AGO = "0000-00-00"
 def originals(members: Iterable[Record]) -> dict[str, str]:
     """The records of one place that are copies, each with the one of them that it was copied from.
 
-    A copy that people have verified since then is none any more; nor are records that name each other in a ring,
-    as else nobody would speak.
+    Records that name each other in a ring are none, as else nobody would speak.
     """
-    known = {record.id: record for record in members}
-    found = {
-        copy: original
-        for copy, original in copying(known)
-        if not _verified_since(known[copy], known[original])
-    }
+    found = dict(copying({record.id: record for record in members}))
     return {copy: original for copy, original in found.items() if not _in_a_ring(copy, found)}
+
+
+def copying(known: Mapping[str, Record]) -> Iterator[Pair]:
+    """Records, each with the one of another network that it was copied from, where both are there.
+
+    A copy that people have verified since then is none any more: what it says is its own. Neither is undisclosed,
+    and the original leaves it to others to join it.
+    """
+    for record in known.values():
+        original = known.get(copied(record) or "")
+        if original is None or owner(original.id) == owner(record.id) or original.place is None:
+            continue
+        if undisclosed(original) or undisclosed(record) or not open_to_all(original):
+            continue
+        if not _verified_since(record, original):
+            yield record.id, original.id
 
 
 def _verified_since(copy: Record, original: Record) -> bool:

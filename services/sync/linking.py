@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from services.sync.matching import Score, score
 from services.sync.policy import Policy
 from services.sync.profiles import Profile, profile
-from services.sync.records import Pair, Record, Why, owner, paired
-from services.sync.ties import Ties, open_to_all, undisclosed
+from services.sync.records import Pair, Record, Why, open_to_all, owner, paired
+from services.sync.ties import Ties, connected
 
 
 class Scores:
@@ -95,26 +95,20 @@ class Links:
         return found
 
 
-def connected(pairs: Iterable[Pair]) -> list[set[str]]:
-    """The sets of ids that pairs connect."""
-    of: dict[str, set[str]] = {}
-    for a, b in pairs:
-        few, many = sorted((of.get(a, {a}), of.get(b, {b})), key=len)
-        many |= few
-        of.update(dict.fromkeys([*few, a, b], many))
-    return list({id(part): part for part in of.values()}.values())
-
-
 def _candidates(records: Mapping[str, Record], ties: Ties, scores: Scores) -> dict[Pair, int]:
     """The points of pairs of two networks that no owner keeps apart; who wishes a pair, lifts it to the threshold."""
     matching = scores.matching
     found = {
         pair: points
         for pair, points in scores.alike.items()
-        if pair not in ties.apart and all(map(open_to_all, map(records.__getitem__, pair)))
+        if pair not in ties.apart
+        and ties.secret.isdisjoint(pair)
+        and all(map(open_to_all, map(records.__getitem__, pair)))
     }
     for pair, voices in ties.wished.items():
-        if pair[0] in records and pair[1] in records and _liftable([records[id] for id in pair], voices):
+        if pair[0] not in records or pair[1] not in records or not ties.secret.isdisjoint(pair):
+            continue
+        if _liftable([records[id] for id in pair], voices):
             points = scores.of(*pair)
             if points is not None and points >= matching.propose:
                 found[pair] = max(points, matching.join)
@@ -124,8 +118,5 @@ def _candidates(records: Mapping[str, Record], ties: Ties, scores: Scores) -> di
 def _liftable(pair: Sequence[Record], voices: Iterable[str]) -> bool:
     """Whether one owner's word may join a pair that is alike: both are there, and who wants to be asked has spoken."""
     return all(
-        record.place is not None
-        and not undisclosed(record)
-        and (open_to_all(record) or owner(record.id) in voices)
-        for record in pair
+        record.place is not None and (open_to_all(record) or owner(record.id) in voices) for record in pair
     )

@@ -13,7 +13,7 @@ from schemas.place import Address, Place
 from schemas.view import Dispute, Field, Traits, View, Voice
 from services.places import departement
 from services.sync import copies, fields
-from services.sync.clusters import Clustering, clusters, components, latest
+from services.sync.clusters import Clustering, clusters, latest
 from services.sync.digest import bucket, bucket_hash, entry, followed_hash, view_root
 from services.sync.linking import Scores
 from services.sync.pairing import all_alike
@@ -34,7 +34,6 @@ __all__ = (
     "changed",
     "clusters",
     "common_id",
-    "components",
     "differences",
     "entry",
     "followed_hash",
@@ -219,13 +218,17 @@ def _disputed_status(found: Mapping[str, Field], voices: Sequence[fields.Voice])
 
 
 def _disputes(ids: set[str], claims: Sequence[Said]) -> tuple[Dispute, ...]:
-    """What owners say of pairs where their voices contradict each other, and answers to a voice."""
+    """What owners say of pairs where their voices contradict each other, and one answer of each to a voice."""
     by_pair: dict[Pair, set[Said]] = {}
     for said in claims:
         if said.claimant in (owner(said.a), owner(said.b)) and said.a != said.b:
             by_pair.setdefault(paired(said.a, said.b), set()).add(said)
-    found = [said for pair, voices in by_pair.items() for said in _contradicting(pair, voices, ids)]
-    return tuple(Dispute(s.a, s.b, s.claimant, s.verdict, s.statement) for s in sorted(found, key=_said))
+    found = sorted(
+        (said for pair, voices in by_pair.items() for said in _contradicting(pair, voices, ids)), key=_said
+    )
+    answers = {(s.claimant, s.b): s for s in reversed(found) if s.verdict == "contests"}
+    told = (s for s in found if s.verdict != "contests" or s is answers[s.claimant, s.b])
+    return tuple(Dispute(s.a, s.b, s.claimant, s.verdict, s.statement) for s in told)
 
 
 def _contradicting(pair: Pair, voices: set[Said], ids: set[str]) -> Iterator[Said]:

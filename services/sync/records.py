@@ -55,6 +55,16 @@ def copied(record: Record) -> str | None:
     return origin.id if origin is not None and RECORD_ID.fullmatch(origin.id) else None
 
 
+def undisclosed(record: Record) -> bool:
+    """Whether a record keeps secret where its place is."""
+    return record.place is not None and record.place.kind == "undisclosed"
+
+
+def open_to_all(record: Record) -> bool:
+    """Whether a record may be joined with others' without a claim of its own network."""
+    return record.place is None or record.place.join != "claims"
+
+
 def paired(a: str, b: str) -> Pair:
     """Two record ids as an unordered pair: the smaller first."""
     return (a, b) if a < b else (b, a)

@@ -3,7 +3,8 @@
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 
-from services.sync.records import Pair, Record, Said, copied, owner, paired
+from services.sync.copies import copying
+from services.sync.records import Pair, Record, Said, owner, paired, undisclosed
 
 APART = ("distinct", "part-of")
 
@@ -13,8 +14,9 @@ class Ties:
 
     `joined`: both owners say `same`, or the one owner of both does, or she names one as the successor of the
     other. `apart`: an owner says `distinct` or `part-of`, with the owners who say so; it wins over `same`.
-    `wished`: one owner of two says `same`, and the other says nothing; with her. `copies`: records and what
-    they say they were copied from. `moved`: withdrawn records and their successors in other networks.
+    `wished`: one owner of two says `same`, and the other says nothing; with her. `copies`: records that repeat
+    what others say, and those. `moved`: withdrawn records and their successors in other networks. `secret`:
+    undisclosed records, and those that their owners joined with one.
     """
 
     def __init__(self, known: Mapping[str, Record], claims: Iterable[Said]) -> None:
@@ -36,7 +38,9 @@ class Ties:
         open_pairs = {p: voices for p, voices in same.items() if p not in self.apart}
         self.joined = {p for p, voices in open_pairs.items() if voices == set(map(owner, p))}
         self.wished = {p: voices for p, voices in open_pairs.items() if p not in self.joined}
-        self.copies = sorted(_copies(known, self.apart))
+        self.secret = _secret(known, self.joined)
+        repeated = (paired(*both) for both in copying(known))
+        self.copies = sorted(p for p in set(repeated) if p not in self.apart and self.secret.isdisjoint(p))
         self.rivals: dict[str, list[str]] = defaultdict(list)
         for a, b in self.apart:
             self.rivals[a].append(b)
@@ -51,29 +55,19 @@ def _successors(known: Mapping[str, Record]) -> Iterator[Pair]:
             yield record.id, successor
 
 
-def _copies(known: Mapping[str, Record], apart: Mapping[Pair, object]) -> set[Pair]:
-    """Pairs of a record and the one it was copied from, where nobody objects."""
-    return {pair for pair in (paired(*both) for both in copying(known)) if pair not in apart}
+def _secret(known: Mapping[str, Record], joined: Iterable[Pair]) -> set[str]:
+    found = {id for id, record in known.items() if undisclosed(record)}
+    for group in connected(joined):
+        if not found.isdisjoint(group):
+            found |= group
+    return found
 
 
-def copying(known: Mapping[str, Record]) -> Iterator[Pair]:
-    """Records, each with the one of another network that it was copied from, where both are there.
-
-    Neither is undisclosed, and the original leaves it to others to join it.
-    """
-    for record in known.values():
-        original = known.get(copied(record) or "")
-        if original is None or owner(original.id) == owner(record.id) or original.place is None:
-            continue
-        if open_to_all(original) and not undisclosed(record):
-            yield record.id, original.id
-
-
-def undisclosed(record: Record) -> bool:
-    """Whether a record keeps secret where its place is."""
-    return record.place is not None and record.place.kind == "undisclosed"
-
-
-def open_to_all(record: Record) -> bool:
-    """Whether a record may be joined with others' without a claim of its own network."""
-    return not undisclosed(record) and (record.place is None or record.place.join != "claims")
+def connected(pairs: Iterable[Pair]) -> list[set[str]]:
+    """The sets of ids that pairs connect."""
+    of: dict[str, set[str]] = {}
+    for a, b in pairs:
+        few, many = sorted((of.get(a, {a}), of.get(b, {b})), key=len)
+        many |= few
+        of.update(dict.fromkeys([*few, a, b], many))
+    return list({id(part): part for part in of.values()}.values())

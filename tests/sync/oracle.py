@@ -188,20 +188,36 @@ def unrivalled(found, said_groups, pair, rules):
     return True
 
 
+def source_of(record, records):
+    """The id of the present record of another network that a record only repeats, or None."""
+    other = records.get(((record["place"] or {}).get("origin") or {}).get("id"))
+    if other is None or other["place"] is None or node_of(record["id"]) == node_of(other["id"]):
+        return None
+    if record["place"].get("kind") == "undisclosed" or asks_first(other):
+        return None
+    mine, theirs = heard(record, False), heard(other, False)
+    if mine.get("verified_by") in ("place", "network") and "verified_on" in mine:
+        if "verified_on" in theirs:
+            newer = mine["verified_on"] > theirs["verified_on"]
+        else:
+            newer = mine["verified_on"] >= instant(other["time"]).strftime("%Y-%m-%d")
+        if newer:
+            return None
+    return other["id"]
+
+
 def copies(records, claims):
-    """Pairs of a record and the one that it says it was copied from."""
+    """Pairs of a record and the one that it only repeats."""
+    found = ((x, source_of(record, records)) for x, record in records.items())
+    return {tuple(sorted((x, y))) for x, y in found if y is not None and not said_apart(claims, x, y)}
+
+
+def keeping_secrets(records, said_groups):
+    """Records that are undisclosed, or that their owners joined with one that is."""
     found = set()
-    for x, record in records.items():
-        y = ((record["place"] or {}).get("origin") or {}).get("id")
-        if (
-            y not in records
-            or records[y]["place"] is None
-            or node_of(x) == node_of(y)
-            or said_apart(claims, x, y)
-        ):
-            continue
-        if not asks_first(records[y]) and record["place"].get("kind") != "undisclosed":
-            found.add(tuple(sorted((x, y))))
+    for group in (*said_groups, *({r} for r in records)):
+        if any((records[r]["place"] or {}).get("kind") == "undisclosed" for r in group):
+            found |= set(group)
     return found
 
 
@@ -212,11 +228,13 @@ def clusters(records, claims, alike, score, rules):
     """
     records = {r["id"]: r for r in records}
     said = sorted(p for p in itertools.combinations(sorted(records), 2) if accepted(records, claims, *p))
-    found = candidates(records, claims, alike, score, rules)
     said_groups = [frozenset(part) for part in connected(records, said)]
+    secret = keeping_secrets(records, said_groups)
+    found = candidates(records, claims, alike, score, rules)
+    found = {pair: points for pair, points in found.items() if secret.isdisjoint(pair)}
     joins = [p for p in found if found[p] >= rules["join"] and p not in said]
     joins = [p for p in joins if unrivalled(found, said_groups, p, rules)]
-    copied = copies(records, claims) - set(said)
+    copied = {p for p in copies(records, claims) if secret.isdisjoint(p)} - set(said)
     edges = [("said", *p) for p in said] + [("copied", *p) for p in sorted(copied)]
     edges += [("alike", *p) for p in sorted(joins, key=lambda p: (-found[p], p)) if p not in copied]
     groups = []
@@ -311,21 +329,8 @@ def prefer(field, common_id, one, other):
 
 def repeating(there):
     """Ids of present records that only repeat another one of them."""
-    by_id, source = {r["id"]: r for r in there}, {}
-    for x in there:
-        y = by_id.get((x["place"].get("origin") or {}).get("id"))
-        if y is None or node_of(x["id"]) == node_of(y["id"]):
-            continue
-        if x["place"].get("kind") == "undisclosed" or asks_first(y):
-            continue
-        mine, theirs = heard(x, False), heard(y, False)
-        since = theirs.get("verified_on")
-        by_people = mine.get("verified_by") in ("place", "network") and "verified_on" in mine
-        if by_people and since is not None and mine["verified_on"] > since:
-            continue
-        if by_people and since is None and mine["verified_on"] >= instant(y["time"]).strftime("%Y-%m-%d"):
-            continue
-        source[x["id"]] = y["id"]
+    by_id = {r["id"]: r for r in there}
+    source = {x: y for x in by_id if (y := source_of(by_id[x], by_id)) is not None}
     silent = set()
     for x in source:
         path = [x]

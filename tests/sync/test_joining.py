@@ -130,6 +130,27 @@ def test_a_copy_joins_what_it_was_copied_from() -> None:
     assert parts([gone(A, 1), copy], [], {}) == groups([gone(A, 1)], [copy])
 
 
+def test_a_copy_with_words_of_its_own_is_compared_like_any_other() -> None:
+    """Who says that people checked it speaks for itself, and nobody is joined unscored with what speaks."""
+    origin = {"system": "annuaire", "id": a.id}
+    checked = replace(b, place=place(origin=origin, verified_by="place", verified_on="2026-03-01"))
+    assert parts([a, checked], [], {}) == groups([a], [checked])
+    assert parts([a, checked], [], {(a.id, b.id): SURE}) == groups([a, checked])
+
+
+def test_a_secret_brought_along_joins_nobody() -> None:
+    """Who joins her open record with an undisclosed one hides no other network's place by it."""
+    secret = replace(record(B, 2), place=place(kind="undisclosed"))
+    mine, points = both("same", b, secret), {(a.id, b.id): SURE}
+    assert parts([a, b, secret], [], points) == groups([a, b], [secret])
+    assert parts([a, b, secret], mine, points) == groups([a], [b, secret])
+    copy = replace(b, place=place(origin={"system": "annuaire", "id": a.id}))
+    assert parts([a, copy, secret], mine, {}) == groups([a], [copy, secret])
+    wish = [*mine, say(B, "same", b, a)]
+    assert parts([a, b, secret], wish, points) == groups([a], [b, secret])
+    assert parts([a, b, secret], [*mine, *both("same", a, b)], points) == groups([a, b, secret])
+
+
 def test_too_unlike_to_stand_together() -> None:
     """Two that fit a third are not joined through it where they are too unlike each other; their owners may."""
     points = {(a.id, b.id): SURE + 1, (b.id, c.id): SURE, (a.id, c.id): APART - 1}

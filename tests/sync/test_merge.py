@@ -19,9 +19,10 @@ from schemas.event import CLAIM_PUT, PLACE_PUT, PLACE_WITHDRAW, Withdrawal
 from schemas.place import Place
 from schemas.view import View
 from services.canonical import jcs
-from services.sync import merge
+from services.sync import merge, pairing
 from services.sync.clusters import Cluster, latest
 from services.sync.merge import POLICY, Record, Said, Scores, merged, public, view_bytes
+from services.sync.ties import Ties, connected
 from tests.sync import oracle
 
 A, B, C, D = (letter * 26 for letter in "abcd")
@@ -244,6 +245,19 @@ def test_order_and_repeats_change_no_byte(drawn: Any, chance: random.Random) -> 
     assert everything(again, mixed, points) == expected
 
 
+def tied(known: dict[str, Record], claims: list[Said], scores: Given) -> list[set[str]]:
+    """The sets of ids that claims, successors, copies and likeness connect, as `store.neighbours` finds them."""
+    ties, least = Ties(known, claims), pairing.least(POLICY.matching)
+    alike = (pair for pair, points in scores.alike.items() if points >= least)
+    lifted = (pair for pair in ties.wished if (scores.of(*pair) or 0) >= RULES["propose"])
+    found = connected(
+        p
+        for p in (*ties.joined, *ties.copies, *ties.moved, *alike, *lifted)
+        if p[0] in known and p[1] in known
+    )
+    return [*found, *({id} for id in known.keys() - set().union(*found))]
+
+
 @given(federations(size=12))
 @settings(max_examples=150, deadline=None)
 def test_a_part_alone_gives_what_the_whole_gives(drawn: Any) -> None:
@@ -252,7 +266,7 @@ def test_a_part_alone_gives_what_the_whole_gives(drawn: Any) -> None:
     points = drawn_points(drawn[0])
     whole, piecewise = everything(records, claims, points), {}
     known = {r.id: r for r in records}
-    for part in merge.components(known, claims, Given(known, points, POLICY)):
+    for part in tied(known, claims, Given(known, points, POLICY)):
         mine = [r for r in records if r.id in part]
         inner = {p: much for p, much in points.items() if part.issuperset(p)}
         piecewise |= everything(mine, [s for s in claims if s.a in part or s.b in part], inner)
@@ -451,6 +465,8 @@ def test_a_place_answers_a_voice() -> None:
     assert one_view([b], [say(B, "contests", a, b, "Pas le mien.")]).disputes == ()
     assert one_view([a], claims).disputes == one_view([b], claims).disputes
     assert len(parts([a, b], claims)) == 2
+    many = [say(A, "contests", record(A, n), b, f"Non, {n}.") for n in range(1, 50)]
+    assert [d.statement for d in one_view([b], many).disputes] == ["Non, 1."]
 
 
 # --- one value per field ---------------------------------------------------------------------------------
