@@ -91,7 +91,7 @@ async def audited(pool: Pool) -> Audit:
 
 
 async def _compared(conn: Connection, found: Inputs) -> Audit:
-    rules = policy.load(await store.policy_document(conn))
+    rules = policy.stored(await store.policy_document(conn))
     made = await asyncio.to_thread(trial.outcome, found.records, found.claims, rules)
     wanted = {id: merge.view_bytes(view) for id, view in made.views.items()}
     wrong = [s.id async for s in store.every_view(conn) if wanted.pop(s.id, None) != s.body]

@@ -67,8 +67,9 @@ async def _note_places(work: Work, changed: Sequence[str], latest: Mapping[str, 
 
 async def _note_alike(work: Work, changed: Sequence[str], turned: Sequence[str], claimed: set[Pair]) -> None:
     """The pairs that are alike: of what has turned with what it meets, and of what owners say is the same."""
-    about = sorted({*changed, *(id for pair in claimed for id in pair)})
-    spoken = pairing.wished(await store.claims_about(work.conn, about))
+    about = sorted({*turned, *(id for pair in claimed for id in pair)})
+    wished = pairing.wished(await store.claims_about(work.conn, about))
+    spoken = {pair for pair in wished if pair in claimed or not set(turned).isdisjoint(pair)}
     pairs = {*await alike_store.met(work.conn, turned), *spoken, *claimed}
     profiles = await alike_store.profiles(work.conn, {id for pair in pairs for id in pair})
     found = {}

@@ -172,14 +172,19 @@ def _flaws(policy: Policy) -> Iterator[str]:
     matching = policy.matching
     if not (matching.apart <= matching.propose <= matching.join and matching.margin >= 0):
         yield "matching: expected apart <= propose <= join, and a margin that is not negative"
+    if not matching.metres or list(matching.metres) != sorted({*matching.metres}):
+        yield "matching.metres: expected one bound or more, the least first"
     steps, weights = scale(matching), matching.weights
-    if lacking := [
-        f"{feature}: {level}" for feature, level in steps if level not in weights.get(feature, {})
-    ]:
+    if lacking := [f"{f}: {level}" for f, level in steps if level not in weights.get(f, {})]:
         yield f"matching.weights: no points for {', '.join(lacking)}"
     known = set(steps)
     if unknown := [f"{f}: {level}" for f in weights for level in weights[f] if (f, level) not in known]:
         yield f"matching.weights: there is no {', '.join(unknown)}"
+
+
+def stored(document: bytes) -> Policy:
+    """A policy by which a view was made, be it by another version of this service."""
+    return msgspec.json.decode(document, type=Policy)
 
 
 def scale(matching: Matching) -> list[tuple[str, str]]:

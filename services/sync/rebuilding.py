@@ -6,14 +6,14 @@ from schemas.view import View
 from services import follow_repair_store, follow_store
 from services.postgres import Connection
 from services.sync import changes, heard, merge, placing, store
-from services.sync.policy import load
+from services.sync.policy import stored
 from services.sync.records import Record, owner
 from services.sync.store import Saved
 
 
 async def recomputed(conn: Connection, id: str) -> View | None:
     """The place of this id as the events that are merged make it; None where they make none."""
-    policy = load(await store.policy_document(conn))
+    policy = stored(await store.policy_document(conn))
     nodes = {n.node: n for n in await follow_store.nodes(conn) if n.mode == "follow"}
     touched, hidden = sorted(await placing.closure(conn, {id}, policy)), await store.hidden(conn)
     mine = [record for record in touched if owner(record) in nodes and record not in hidden]
@@ -40,8 +40,8 @@ async def rebuild(conn: Connection, ids: Sequence[str]) -> None:
 
 async def _as_it_was(conn: Connection, id: str) -> Saved | None:
     """A damaged place where it is what the events make now; else the merge has more to say of it than its bytes."""
-    view, stored = await recomputed(conn, id), (await store.stored_views(conn, [id])).get(id)
-    if view is None or stored is None:
+    view, before = await recomputed(conn, id), (await store.stored_views(conn, [id])).get(id)
+    if view is None or before is None:
         return None
     now = changes.saved(changes.shown(view))
-    return now if now.entry == stored[0] or now.body == stored[1] else None
+    return now if now.entry == before[0] or now.body == before[1] else None
