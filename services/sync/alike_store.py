@@ -6,10 +6,13 @@ import msgspec
 from msgspec import Struct, convert
 
 from services.postgres import Connection
+from services.sync.explaining import Alike
 from services.sync.matching import Score
 from services.sync.pairing import number
 from services.sync.profiles import Profile
 from services.sync.records import Pair, Why, owner
+
+Features = tuple[tuple[str, str, int], ...]
 
 
 class Open(Struct, frozen=True):
@@ -138,6 +141,22 @@ async def points(conn: Connection, records: Sequence[str]) -> dict[Pair, int | N
         "SELECT a, b, points FROM alike WHERE a = ANY($1::text[]) AND b = ANY($1::text[])", list(records)
     )
     return {(row["a"], row["b"]): row["points"] for row in rows}
+
+
+async def best(conn: Connection, records: Sequence[str], limit: int) -> dict[Pair, Alike]:
+    """How pairs among these records are alike, of so many with most points."""
+    rows = await conn.fetch(
+        """SELECT a, b, points, features, why FROM alike WHERE a = ANY($1::text[]) AND b = ANY($1::text[])
+           ORDER BY points DESC, a, b LIMIT $2""",
+        list(records),
+        limit,
+    )
+    return {(row["a"], row["b"]): Alike(row["points"], features(row["features"]), row["why"]) for row in rows}
+
+
+def features(kept: bytes) -> Features:
+    """What is kept of how two records compare: (feature, level, points)."""
+    return msgspec.json.decode(kept, type=Features)
 
 
 async def set_why(conn: Connection, records: Sequence[str], left: Mapping[Pair, Why]) -> None:

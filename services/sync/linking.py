@@ -114,14 +114,14 @@ def _candidates(records: Mapping[str, Record], ties: Ties, scores: Scores) -> di
         if pair not in ties.apart and all(map(open_to_all, map(records.__getitem__, pair)))
     }
     for pair, voices in ties.wished.items():
-        if pair[0] in records and pair[1] in records and _liftable([records[id] for id in pair], voices):
+        if pair[0] in records and pair[1] in records and liftable([records[id] for id in pair], voices):
             points = scores.of(*pair)
             if points is not None and points >= matching.propose:
                 found[pair] = max(points, matching.join)
     return found
 
 
-def _liftable(pair: Sequence[Record], voices: Iterable[str]) -> bool:
+def liftable(pair: Sequence[Record], voices: Iterable[str]) -> bool:
     """Whether one owner's word may join a pair that is alike: both are there, and who wants to be asked has spoken."""
     return all(
         record.place is not None

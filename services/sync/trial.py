@@ -1,4 +1,4 @@
-"""What a view would be under another policy: how many places and proposals, what joins, parts and moves. Pure."""
+"""What a view would be under another policy: how many places and pairs left open, what joins, parts and moves. Pure."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,10 +15,10 @@ EXAMPLES = 10
 
 
 class Outcome(Struct, frozen=True):
-    """A view as a policy makes it: places by common id, and how many pairs are proposed."""
+    """A view as a policy makes it: places by common id, and how many pairs that are alike are left apart."""
 
     views: dict[str, View]
-    proposals: int
+    open: int
 
 
 class Trial(Struct, frozen=True):
@@ -27,7 +27,7 @@ class Trial(Struct, frozen=True):
     """
 
     places: tuple[int, int]
-    proposals: tuple[int, int]
+    open: tuple[int, int]
     joined: list[Pair]
     parted: list[Pair]
     moved: list[str]
@@ -45,7 +45,9 @@ def outcome(records: Sequence[Record], claims: Sequence[Said], policy: Policy) -
         merge.merged(members, {s for r in members for s in by_record[r.id]}, policy)
         for members in found.clusters
     )
-    return Outcome({view.id: view for view in views if view is not None}, len(found.left))
+    by_id = {view.id: view for view in views if view is not None}
+    homes = _homes(by_id.values())
+    return Outcome(by_id, sum(homes[a] != homes[b] for a, b in found.left))
 
 
 def trial(before: Outcome, after: Outcome) -> Trial:
@@ -55,7 +57,7 @@ def trial(before: Outcome, after: Outcome) -> Trial:
     values = Counter(name for id in both for name in merge.changed(before.views[id], after.views[id]))
     return Trial(
         places=(len(before.views), len(after.views)),
-        proposals=(before.proposals, after.proposals),
+        open=(before.open, after.open),
         joined=_crossing(after.views.values(), old),
         parted=_crossing(before.views.values(), new),
         moved=sorted(record for record in old.keys() & new.keys() if old[record] != new[record]),

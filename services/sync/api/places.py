@@ -19,6 +19,7 @@ from services.ledger import stamp
 from services.postgres import Connection
 from services.sync import fields, merge, store
 from services.sync.api import history
+from services.sync.api.links import Link, links
 from services.sync.api.reading import moment, why_not
 from services.sync.api.seen import as_asked, asked_for
 from services.sync.context import POLICY
@@ -62,7 +63,10 @@ class Freshness(Struct, frozen=True):
 
 
 class Rich(Struct, frozen=True):
-    """A place of the common view. Any id in `aliases` finds it."""
+    """A place of the common view. Any id in `aliases` finds it.
+
+    `links` is what ties its records: outside of what syncs compare, as each sync keeps it for itself.
+    """
 
     id: str
     aliases: tuple[str, ...]
@@ -70,6 +74,7 @@ class Rich(Struct, frozen=True):
     place: dict[str, Any]
     fields: dict[str, Field]
     records: list[Voice]
+    links: list[Link]
     disputes: tuple[Dispute, ...]
     part_of: tuple[str, ...]
     freshness: dict[str, Freshness]
@@ -98,7 +103,8 @@ async def show_place(request: web.Request) -> web.Response:
         view = await seen(request, conn, found[1], query)
         voices = await store.voices(conn, view.aliases)
         nodes = {n.node: n for n in await follow_store.nodes(conn)}
-    body = msgspec.json.encode(rich(view, voices, nodes))
+        ties = await links(conn, view, request.app[POLICY].policy.matching)
+    body = msgspec.json.encode(rich(view, voices, nodes, ties))
     headers = {
         "Link": f'</places/{view.id}>; rel="canonical"',
         "ETag": f'"{sha256(body).hexdigest()[:32]}"',
@@ -118,7 +124,7 @@ def _event(voiced: Voiced) -> Event:
     return msgspec.json.decode(voiced.raw, type=Event)
 
 
-def rich(view: View, voices: list[Voiced], nodes: dict[str, Node]) -> Rich:
+def rich(view: View, voices: list[Voiced], nodes: dict[str, Node], ties: list[Link]) -> Rich:
     """A place as developers read it."""
     return Rich(
         id=view.id,
@@ -127,6 +133,7 @@ def rich(view: View, voices: list[Voiced], nodes: dict[str, Node]) -> Rich:
         place=merge.public(view),
         fields=view.fields,
         records=_voices(view, voices),
+        links=ties,
         disputes=view.disputes,
         part_of=view.part_of,
         freshness={n: _freshness(nodes[n]) for n in view.networks if n in nodes},

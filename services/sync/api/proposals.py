@@ -9,7 +9,6 @@ import msgspec
 from aiohttp import web
 from msgspec import Meta, Struct
 
-from schemas.claim import Verdict
 from schemas.event import PLACE_PUT, Event
 from schemas.place import RecordId
 from services import follow_store, foreign, http
@@ -18,6 +17,7 @@ from services.postgres import Connection
 from services.sync import alike_store, store
 from services.sync.alike_store import Open, Sought
 from services.sync.api import items
+from services.sync.api.links import Feature, Word
 from services.sync.api.reading import moment
 from services.sync.context import POLICY
 from services.sync.records import RECORD_ID, owner
@@ -40,21 +40,6 @@ class Side(Struct, frozen=True):
     view: str
     name: str
     city: str | None
-
-
-class Feature(Struct, frozen=True):
-    """How two records compare in one respect, and what that is worth."""
-
-    feature: str
-    level: str
-    points: int
-
-
-class Word(Struct, frozen=True):
-    """What the owner of one of two records says of the pair."""
-
-    network: str
-    verdict: Verdict
 
 
 class Proposal(Struct, frozen=True):
@@ -127,7 +112,7 @@ async def _named(conn: Connection, records: Sequence[str]) -> dict[str, _Named]:
 
 
 def _proposal(pair: Open, named: Mapping[str, _Named]) -> Proposal:
-    features = msgspec.json.decode(pair.features, type=list[tuple[str, str, int]]) if pair.features else []
+    features = alike_store.features(pair.features) if pair.features else ()
     said = ((pair.a, pair.said_a), (pair.b, pair.said_b))
     return Proposal(
         a=_side(pair.a, pair.view_a, named[pair.a]),
