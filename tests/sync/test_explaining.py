@@ -7,13 +7,13 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from services.sync import merge
+from services.sync import merge, trial
 from services.sync.explaining import Alike, Tie, explained
 from services.sync.linking import connected
 from services.sync.merge import Record, Said
 from services.sync.records import Pair
 from tests.conftest import Federation
-from tests.sync.proposing import BREST, RENNES, networks
+from tests.sync.proposing import BREST, RENNES, UNREACHED, networks
 from tests.sync.test_joining import JOIN, PROPOSE, SURE
 from tests.sync.test_merge import (
     POLICY,
@@ -110,6 +110,15 @@ def test_what_may_not_be_told_is_not() -> None:
     assert shown(a, b, c) == points.keys()
     assert shown(a, b, replace(c, place=place(join="claims"))) == {(a.id, b.id)}
     assert shown(a, b, replace(c, place=place(kind="undisclosed"))) == set()
+
+
+def test_pairs_of_one_place_are_not_left_open() -> None:
+    """What a trial counts as open are pairs that are alike in two places; whatever ties them, is not open."""
+    matching = replace(POLICY.matching, join=UNREACHED)
+    alike = [replace(r, place=place(name="La Filature", address=RENNES)) for r in (a, b, c)]
+    claims = [*both("same", a, b), *both("same", b, c)]
+    cautious = replace(POLICY, matching=matching)
+    assert [trial.outcome(alike, said, cautious).open for said in ([], claims[:2], claims)] == [3, 2, 0]
 
 
 async def test_a_place_tells_what_made_it_one(federation: Federation) -> None:

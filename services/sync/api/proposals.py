@@ -24,10 +24,14 @@ from services.sync.records import RECORD_ID, owner
 
 
 class Query(Struct, frozen=True):
-    """Which proposals: those that a network, by id or alias, can answer; those of a record."""
+    """Which proposals: those that a network, by id or alias, can answer; those of a record.
+
+    `disputed`: instead of them, the pairs of which one owner says `same`, and the other that they are two.
+    """
 
     network: str | None = None
     record: RecordId | None = None
+    disputed: bool = False
     limit: Annotated[int, Meta(ge=1, le=100)] = 50
     page: str | None = None
 
@@ -46,14 +50,14 @@ class Proposal(Struct, frozen=True):
     """Two records that may be one place.
 
     `why` they are not joined: not alike enough (`close`), several fit (`several`), something stands between
-    (`between`), it would split others (`aside`), one network alone says so (`claimed`). Of a record that others may
-    not join unasked neither `points` nor `features` are told.
+    (`between`), it would split others (`aside`), one network alone says so (`claimed`), the other says that they are
+    two (`disputed`). Of a record that others may not join unasked neither `points` nor `features` are told.
     """
 
     a: Side
     b: Side
     points: int | None
-    why: Literal["close", "several", "between", "aside", "claimed"]
+    why: Literal["close", "several", "between", "aside", "claimed", "disputed"]
     features: list[Feature]
     said: list[Word]
 
@@ -70,13 +74,15 @@ async def list_proposals(request: web.Request) -> web.Response:
     """Records that may be one place and are not joined, one pair for each two places, most points first.
 
     A network answers by a claim in its own registry; then, or once it says that they are two, they are not listed.
+    With `disputed` all pairs are listed of which the two owners say the contrary.
     """
     query = http.asked(request, Query)
     after = _after(query.page)
     async with moment(request) as conn:
         network = (await items.networks(conn, [query.network]))[0] if query.network else None
         sought = Sought(request.app[POLICY].policy.matching.propose, network, query.record)
-        found = await alike_store.open_pairs(conn, sought, after=after, limit=query.limit + 1)
+        pairs = alike_store.disputed_pairs if query.disputed else alike_store.open_pairs
+        found = await pairs(conn, sought, after=after, limit=query.limit + 1)
         page = found[: query.limit]
         # Of a record that has changed since the merge, another proposal or none will be made.
         named = await _named(conn, [id for pair in page for id in (pair.a, pair.b)])
