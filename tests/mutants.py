@@ -1002,6 +1002,13 @@ MUTANTS = (
         "tests/federation/test_proposals.py::test_both_answer_and_it_is_one_place",
     ),
     Mutant(
+        "explained secret",
+        "services/sync/explaining.py",
+        "secret = hides(known.values())",
+        "secret = False",
+        "tests/sync/test_explaining.py::test_what_may_not_be_told_is_not",
+    ),
+    Mutant(
         "claim from a stranger",
         "services/registry/claims.py",
         "if owner != node:",

@@ -179,9 +179,10 @@ class Registry(Service):
         status, written, _ = await self.call("DELETE", f"/places/{id}", headers={"If-Match": "*"})
         assert status == 200, written
 
-    async def claim(self, a: str, b: str, verdict: str = "same") -> Any:
+    async def claim(self, a: str, b: str, verdict: str = "same", **said_too: str) -> Any:
         """Say how two records relate."""
-        status, said, _ = await self.call("POST", "/claims", json={"a": a, "b": b, "verdict": verdict})
+        body = {"a": a, "b": b, "verdict": verdict, **said_too}
+        status, said, _ = await self.call("POST", "/claims", json=body)
         assert status in (200, 201), said
         return said
 

@@ -6,10 +6,13 @@ import msgspec
 from msgspec import Struct, convert
 
 from services.postgres import Connection
+from services.sync.explaining import Alike
 from services.sync.matching import Score
 from services.sync.pairing import number
 from services.sync.profiles import Profile
 from services.sync.records import Pair, Why, owner
+
+Features = tuple[tuple[str, str, int], ...]
 
 
 class Open(Struct, frozen=True):
@@ -140,6 +143,22 @@ async def points(conn: Connection, records: Sequence[str]) -> dict[Pair, int | N
     return {(row["a"], row["b"]): row["points"] for row in rows}
 
 
+async def best(conn: Connection, records: Sequence[str], limit: int) -> dict[Pair, Alike]:
+    """How pairs among these records are alike, of so many with most points."""
+    rows = await conn.fetch(
+        """SELECT a, b, points, features, why FROM alike WHERE a = ANY($1::text[]) AND b = ANY($1::text[])
+           ORDER BY points DESC, a, b LIMIT $2""",
+        list(records),
+        limit,
+    )
+    return {(row["a"], row["b"]): Alike(row["points"], features(row["features"]), row["why"]) for row in rows}
+
+
+def features(kept: bytes) -> Features:
+    """What is kept of how two records compare: (feature, level, points)."""
+    return msgspec.json.decode(kept, type=Features)
+
+
 async def set_why(conn: Connection, records: Sequence[str], left: Mapping[Pair, Why]) -> None:
     """Why pairs among these records are not one place; nothing is said of the others."""
     await conn.execute(
@@ -170,23 +189,27 @@ async def open_pairs(
     Those alike by enough points, or that one owner says are one place, which are not, and of which no owner has
     said that they are two. Whoever has joined hers with another record of the same network, has answered.
     """
-    rank, a, b = after or (None, None, None)
-    rows = await conn.fetch(OPEN, sought.least, sought.network, sought.record, rank, a, b, limit)
+    rows = await conn.fetch(OPEN, *_asked(sought, after, limit), sought.least)
     return convert(rows, list[Open])
 
 
-# What a record that is not open to all is like would tell where it is: it has no keys, and is shown without points.
+async def disputed_pairs(
+    conn: Connection, sought: Sought, *, after: tuple[int, str, str] | None, limit: int
+) -> list[Open]:
+    """Pairs of which one owner says that they are one place, and the other that they are not; in the same order."""
+    return convert(await conn.fetch(DISPUTED, *_asked(sought, after, limit)), list[Open])
+
+
+def _asked(sought: Sought, after: tuple[int, str, str] | None, limit: int) -> tuple[object, ...]:
+    return sought.network, sought.record, *(after or (None, None, None)), limit
+
+
 # Whoever claims `a`, owns it.
-OPEN = """WITH word AS (
+WORD = """WITH word AS (
         SELECT DISTINCT ON (a, b) a, b, verdict FROM claim ORDER BY a, b, seq DESC
-    ), joined AS (
-        SELECT x.a, x.b, p.network FROM word x JOIN word y ON y.a = x.b AND y.b = x.a JOIN profile p ON p.record = x.b
-        WHERE x.verdict = 'same' AND y.verdict = 'same'
-    ), likely AS (
-        SELECT a, b FROM alike WHERE points >= $1
-        UNION SELECT least(a, b), greatest(a, b) FROM word
-            WHERE verdict = 'same' AND split_part(a, ':', 1) <> split_part(b, ':', 1)
-    ), spoken AS (
+    )"""
+# What owners say of likely pairs that are not one place.
+SPOKEN = """spoken AS (
         SELECT l.a, l.b, pa.network AS network_a, pb.network AS network_b, ma.view AS view_a, mb.view AS view_b,
                k.points, k.features, k.why, mine.verdict AS said_a, theirs.verdict AS said_b,
                coalesce('same' IN (mine.verdict, theirs.verdict), false) AS wished,
@@ -196,31 +219,52 @@ OPEN = """WITH word AS (
             LEFT JOIN alike k ON k.a = l.a AND k.b = l.b
             LEFT JOIN word mine ON mine.a = l.a AND mine.b = l.b
             LEFT JOIN word theirs ON theirs.a = l.b AND theirs.b = l.a
-        WHERE ma.view <> mb.view AND ($2::text IS NULL OR $2 IN (pa.network, pb.network))
-          AND ($3::text IS NULL OR $3 IN (l.a, l.b))
-    ), unanswered AS (
-        SELECT *, CASE WHEN NOT wished OR EXISTS (SELECT FROM reach WHERE no = no_a)
-                                      AND EXISTS (SELECT FROM reach WHERE no = no_b) THEN points END AS told
-        FROM spoken s
+        WHERE ma.view <> mb.view AND ($1::text IS NULL OR $1 IN (pa.network, pb.network))
+          AND ($2::text IS NULL OR $2 IN (l.a, l.b))
+    )"""
+# What a record is like would tell where it is. One that is not open to all has no keys.
+TOLD = """CASE WHEN NOT EXISTS (SELECT FROM view WHERE id IN (view_a, view_b) AND hidden)
+                     AND (NOT wished OR EXISTS (SELECT FROM reach WHERE no = no_a)
+                                        AND EXISTS (SELECT FROM reach WHERE no = no_b)) THEN points END AS told"""
+SHOWN = """a, b, view_a, view_b, said_a, said_b, told AS points,
+               CASE WHEN told IS NOT NULL THEN features END AS features, coalesce(told, -2147483648) AS rank"""
+PAGE = """SELECT * FROM open WHERE $3::integer IS NULL OR rank < $3 OR rank = $3 AND (a, b) > ($4::text, $5::text)
+    ORDER BY rank DESC, a, b LIMIT $6"""
+
+OPEN = f"""{WORD}, joined AS (
+        SELECT x.a, x.b, p.network FROM word x JOIN word y ON y.a = x.b AND y.b = x.a JOIN profile p ON p.record = x.b
+        WHERE x.verdict = 'same' AND y.verdict = 'same'
+    ), likely AS (
+        SELECT a, b FROM alike WHERE points >= $7
+        UNION SELECT least(a, b), greatest(a, b) FROM word
+            WHERE verdict = 'same' AND split_part(a, ':', 1) <> split_part(b, ':', 1)
+    ), {SPOKEN}, unanswered AS (
+        SELECT *, {TOLD} FROM spoken s
         WHERE coalesce(said_a NOT IN ('distinct', 'part-of'), true)
           AND coalesce(said_b NOT IN ('distinct', 'part-of'), true)
           AND NOT coalesce(said_a = 'same' AND said_b = 'same', false)
           AND NOT EXISTS (SELECT FROM joined j WHERE j.a = s.a AND j.network = s.network_b AND j.b <> s.b)
           AND NOT EXISTS (SELECT FROM joined j WHERE j.a = s.b AND j.network = s.network_a AND j.b <> s.a)
     ), open AS (
-        SELECT DISTINCT ON (least(view_a, view_b), greatest(view_a, view_b))
-               a, b, view_a, view_b, said_a, said_b, told AS points,
-               CASE WHEN told IS NOT NULL THEN features END AS features,
+        SELECT DISTINCT ON (least(view_a, view_b), greatest(view_a, view_b)) {SHOWN},
                CASE WHEN wished AND coalesce(why, 'close') = 'close' THEN 'claimed' ELSE coalesce(why, 'close') END
-                   AS why,
-               coalesce(told, -2147483648) AS rank
+                   AS why
         FROM unanswered
         ORDER BY least(view_a, view_b), greatest(view_a, view_b), rank DESC, a, b
-    )
-    SELECT * FROM open WHERE $4::integer IS NULL OR rank < $4 OR rank = $4 AND (a, b) > ($5::text, $6::text)
-    ORDER BY rank DESC, a, b LIMIT $7"""
+    ) {PAGE}"""  # noqa: S608 constants
+
+DISPUTED = f"""{WORD}, likely AS (
+        SELECT least(x.a, x.b) AS a, greatest(x.a, x.b) AS b
+        FROM word x JOIN word y ON y.a = x.b AND y.b = x.a
+        WHERE x.verdict = 'same' AND y.verdict IN ('distinct', 'part-of')
+          AND split_part(x.a, ':', 1) <> split_part(x.b, ':', 1)
+    ), {SPOKEN}, open AS (
+        SELECT {SHOWN}, 'disputed' AS why FROM (SELECT *, {TOLD} FROM spoken) contradicted
+    ) {PAGE}"""  # noqa: S608 constants
 
 
 async def forget_all(conn: Connection) -> None:
     """Keep nothing of the matcher."""
-    await conn.execute("TRUNCATE profile, reach, alike, copy")
+    # Not TRUNCATE, which readers would wait for, and see whatever their moment is.
+    for table in ("profile", "reach", "alike", "copy"):
+        await conn.execute(f"DELETE FROM {table}")  # noqa: S608 constants

@@ -58,6 +58,7 @@ def saved(now: Shown) -> Saved:
         lat=traits.lat,
         lon=traits.lon,
         licenses=merge.licenses(view),
+        hidden=merge.hidden(view),
     )
 
 

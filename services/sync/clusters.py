@@ -17,7 +17,10 @@ Cluster = tuple[Record, ...]
 
 
 class Clustering(Struct, frozen=True):
-    """The records that are one place, elder first and sorted by their elders; and why pairs that are alike are not."""
+    """The records that are one place, elder first and sorted by their elders.
+
+    `left`: why pairs that are alike are not joined for that, be they one place by other ties or not.
+    """
 
     clusters: list[Cluster]
     left: dict[Pair, Why]
@@ -154,9 +157,7 @@ def clusters(records: Iterable[Record], claims: Iterable[Said], scores: Scores) 
             groups.join(gone, successor)
     found = {id(group): group for group in groups.of.values()}
     together = sorted((tuple(sorted(group.members, key=age)) for group in found.values()), key=_elder)
-    return Clustering(
-        together, {p: why for p, why in links.left.items() if groups.of[p[0]] is not groups.of[p[1]]}
-    )
+    return Clustering(together, links.left)
 
 
 def latest(records: Iterable[Record]) -> dict[str, Record]:

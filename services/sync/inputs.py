@@ -6,13 +6,14 @@ from schemas import event
 from schemas.view import Head
 from services import follow_store
 from services.postgres import Connection
-from services.sync import heard, store, upkeep
+from services.sync import digest, heard, store, upkeep
 from services.sync.records import Pair, Record, Said, owner, paired
 
 
 class Inputs(Struct, frozen=True):
-    """The heads of the followed nodes, their records that can be read, and the claims in force."""
+    """The followed nodes as a hash, their heads, their records that can be read, and the claims in force."""
 
+    followed: str
     heads: dict[str, Head]
     records: list[Record]
     claims: list[Said]
@@ -20,7 +21,8 @@ class Inputs(Struct, frozen=True):
 
 async def inputs(conn: Connection) -> Inputs:
     """What the followed nodes say now. Needs a transaction at one moment."""
-    nodes = {n.node: n for n in await follow_store.nodes(conn) if n.mode == "follow" and n.epoch > 0}
+    known = {n.node: n for n in await follow_store.nodes(conn) if n.mode == "follow"}
+    nodes = {id: n for id, n in known.items() if n.epoch > 0}
     hidden = await store.hidden(conn)
     records: list[Record] = []
     claims: dict[tuple[str, Pair], tuple[int, Said]] = {}
@@ -32,4 +34,4 @@ async def inputs(conn: Connection) -> Inputs:
             claims[key] = max(claims.get(key, (0, said)), (one.seq, said), key=lambda x: x[0])
         records += [r for r in heard.places([one], nodes).values() if isinstance(r, Record)]
     heads = {node: upkeep.head_of(n) for node, n in nodes.items()}
-    return Inputs(heads, records, [said for _, said in claims.values()])
+    return Inputs(digest.followed_hash(known, hidden), heads, records, [said for _, said in claims.values()])

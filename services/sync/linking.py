@@ -108,14 +108,14 @@ def _candidates(records: Mapping[str, Record], ties: Ties, scores: Scores) -> di
     for pair, voices in ties.wished.items():
         if pair[0] not in records or pair[1] not in records or not ties.secret.isdisjoint(pair):
             continue
-        if _liftable([records[id] for id in pair], voices):
+        if liftable([records[id] for id in pair], voices):
             points = scores.of(*pair)
             if points is not None and points >= matching.propose:
                 found[pair] = max(points, matching.join)
     return found
 
 
-def _liftable(pair: Sequence[Record], voices: Iterable[str]) -> bool:
+def liftable(pair: Sequence[Record], voices: Iterable[str]) -> bool:
     """Whether one owner's word may join a pair that is alike: both are there, and who wants to be asked has spoken."""
     return all(
         record.place is not None and (open_to_all(record) or owner(record.id) in voices) for record in pair

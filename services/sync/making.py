@@ -84,14 +84,15 @@ async def audited(pool: Pool) -> Audit:
     for _ in range(TRIES):
         async with pool.acquire() as conn, conn.transaction(isolation="repeatable_read", readonly=True):
             found = await inputs(conn)
-            if found.heads == await store.merged(conn):
+            stood = await store.basis(conn)
+            if stood and stood[0] == found.followed and found.heads == await store.merged(conn):
                 return await _compared(conn, found)
         await asyncio.sleep(1)
     raise Conflict("The view is behind what is followed: is the service running, and does `doctor` complain?")
 
 
 async def _compared(conn: Connection, found: Inputs) -> Audit:
-    rules = policy.stored(await store.policy_document(conn))
+    rules = policy.stored(await store.policy_document(conn) or b"")
     made = await asyncio.to_thread(trial.outcome, found.records, found.claims, rules)
     wanted = {id: merge.view_bytes(view) for id, view in made.views.items()}
     wrong = [s.id async for s in store.every_view(conn) if wanted.pop(s.id, None) != s.body]

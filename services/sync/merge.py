@@ -13,13 +13,13 @@ from schemas.place import Address, Place
 from schemas.view import Dispute, Field, Traits, View, Voice
 from services.places import departement
 from services.sync import copies, fields
-from services.sync.clusters import Clustering, clusters, latest
+from services.sync.clusters import Cluster, Clustering, clusters, latest
 from services.sync.digest import bucket, bucket_hash, entry, followed_hash, view_root
 from services.sync.linking import Scores
 from services.sync.pairing import all_alike
 from services.sync.policy import POLICY, Policy, policy_id
 from services.sync.profiles import profile
-from services.sync.records import Pair, Record, Said, age, common_id, owner, paired
+from services.sync.records import Pair, Record, Said, age, by_record, common_id, owner, paired
 
 __all__ = (
     "POLICY",
@@ -73,6 +73,13 @@ def batch(records: Iterable[Record], claims: Sequence[Said], policy: Policy = PO
     return clusters(known.values(), claims, scores)
 
 
+def views(found: Iterable[Cluster], claims: Iterable[Said], policy: Policy = POLICY) -> dict[str, View]:
+    """The places that clusters are, by common id."""
+    said = by_record(claims)
+    places = (merged(members, {s for r in members for s in said[r.id]}, policy) for members in found)
+    return {view.id: view for view in places if view is not None}
+
+
 def merged(
     members: Sequence[Record], claims: Iterable[Said], policy: Policy = POLICY, reading: Reading = WHOLE
 ) -> View | None:
@@ -88,18 +95,18 @@ def merged(
     speaking = [record for record in shown if record.place is not None and record.id not in copied]
     if not speaking:
         return None
-    view_id, ids = elders[0].id, sorted(record.id for record in elders)
+    view_id, ids = elders[0].id, {record.id for record in elders}
     within = [said for said in claims if said.a in ids or said.b in ids]
     mine = {record.id for record in shown}
     voices = _voices(speaking, hides(present), view_id, policy)
     return View(
         id=view_id,
-        aliases=tuple(ids),
+        aliases=tuple(sorted(ids)),
         networks=tuple(sorted({owner(record.id) for record in shown if record.place is not None})),
         updated=_updated(shown),
         fields=_fields(voices, policy, reading.voice),
         records=tuple(_voice(record, copied) for record in sorted(shown, key=_record_id)),
-        disputes=tuple(d for d in _disputes(set(ids), within) if reading.licenses is None or d.a in mine),
+        disputes=tuple(d for d in _disputes(ids, within) if reading.licenses is None or d.a in mine),
         part_of=tuple(sorted({s.b for s in within if s.verdict == "part-of" and _speaks(s) and s.a in mine})),
     )
 

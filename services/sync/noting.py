@@ -59,7 +59,7 @@ async def _note_places(work: Work, changed: Sequence[str], latest: Mapping[str, 
     await alike_store.set_copies(work.conn, changed, [(r.id, c) for r in present if (c := copied(r))])
     policy, known = work.adopted.policy, await alike_store.profiles(work.conn, changed)
     now = {r.id: profile(r.id, r.place, policy) for r in present if r.place}
-    turned = [p for p in now.values() if work.rows or p != known.get(p.record)]
+    turned = [p for p in now.values() if p != known.get(p.record)]
     await alike_store.drop_profiles(work.conn, [record for record in known if record not in now])
     await alike_store.save_profiles(work.conn, turned, known)
     return [p.record for p in turned]

@@ -33,9 +33,8 @@ async def place(work: Work, touched: Sequence[str]) -> set[str]:
     records = await _records(work, ids, latest)
     claims = await store.claims_about(work.conn, ids)
     found = await clustered(work.conn, records, claims, policy)
-    views = (merge.merged(members, claims, policy) for members in found.clusters)
     why = _why(work, ids, latest)
-    await _write(work, ids, {v.id: v for v in views if v is not None}, {r.id: r for r in records}, why)
+    await _write(work, ids, merge.views(found.clusters, claims, policy), {r.id: r for r in records}, why)
     await alike_store.set_why(work.conn, ids, {p: why for p, why in found.left.items() if why != "close"})
     return set(ids)
 

@@ -14,6 +14,8 @@ from services.sync.policy import Tables
 MOST = 8
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 LOWER = str.maketrans(LETTERS, LETTERS.lower())
+# Python's own idea of a blank changes with its tables.
+BLANK = " \t\r\n"
 HOST = re.compile(r"(?:https?://+)?(?:[^/@?#]*@)?([a-z0-9.\-]+\.[a-z]{2,24})\.?(?::[0-9]*)?(?=[/?#]|$)")
 NUMBERED = re.compile(r"[?&](?:id|story_fbid)=([0-9]{5,})")
 DIGIT, DIGITS, LETTER = re.compile("[0-9]"), re.compile("[0-9]+"), re.compile("[a-z]")
@@ -45,7 +47,7 @@ class Reach(Struct, frozen=True, gc=False):
 def reach(place: Place, tables: Tables) -> Reach:
     """How a place is reached."""
     domains, pages, accounts = _sites(place, tables)
-    email = (place.email or "").translate(LOWER).strip()
+    email = (place.email or "").translate(LOWER).strip(BLANK)
     if "@" in email:
         domain = registrable(email.rpartition("@")[2], tables)
         if domain and domain not in tables.mailers and domain not in tables.platforms:
@@ -78,7 +80,7 @@ def _sites(place: Place, tables: Tables) -> tuple[set[str], set[str], set[str]]:
     accounts: set[str] = set()
     urls = [place.website] if place.website else []
     for url in urls + [link.url for link in place.links[: MOST - 1]]:
-        text = url.translate(LOWER).strip()
+        text = url.translate(LOWER).strip(BLANK)
         found = HOST.match(text)
         if not found:
             continue

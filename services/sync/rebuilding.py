@@ -13,18 +13,15 @@ from services.sync.store import Saved
 
 async def recomputed(conn: Connection, id: str) -> View | None:
     """The place of this id as the events that are merged make it; None where they make none."""
-    policy = stored(await store.policy_document(conn))
+    policy = stored(await store.policy_document(conn) or b"")
     nodes = {n.node: n for n in await follow_store.nodes(conn) if n.mode == "follow"}
     touched, hidden = sorted(await placing.closure(conn, {id}, policy)), await store.hidden(conn)
     mine = [record for record in touched if owner(record) in nodes and record not in hidden]
     read = await heard.read(conn, nodes, mine)
     claims = await store.claims_about(conn, touched)
     records = [record for record in read.values() if isinstance(record, Record)]
-    for members in (await placing.clustered(conn, records, claims, policy)).clusters:
-        view = merge.merged(members, claims, policy)
-        if view is not None and view.id == id:
-            return view
-    return None
+    found = await placing.clustered(conn, records, claims, policy)
+    return merge.views(found.clusters, claims, policy).get(id)
 
 
 async def rebuild(conn: Connection, ids: Sequence[str]) -> None:

@@ -1,6 +1,7 @@
 """What the merge works on: the latest event of each record, and the claims in force."""
 
 import re
+from collections import defaultdict
 from collections.abc import Iterable
 from typing import Literal
 
@@ -68,6 +69,15 @@ def open_to_all(record: Record) -> bool:
 def paired(a: str, b: str) -> Pair:
     """Two record ids as an unordered pair: the smaller first."""
     return (a, b) if a < b else (b, a)
+
+
+def by_record(claims: Iterable[Said]) -> dict[str, list[Said]]:
+    """Claims by each of the two records that they are about."""
+    found: dict[str, list[Said]] = defaultdict(list)
+    for said in claims:
+        found[said.a].append(said)
+        found[said.b].append(said)
+    return found
 
 
 def age(record: Record) -> tuple[bool, str, str]:

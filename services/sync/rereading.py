@@ -1,6 +1,5 @@
 """Places as a reader asks to see them: worked out again from what their records say."""
 
-from collections import defaultdict
 from collections.abc import Sequence
 
 from msgspec.structs import replace
@@ -11,7 +10,7 @@ from services.postgres import Connection
 from services.sync import heard, merge, store
 from services.sync.merge import Reading
 from services.sync.policy import Policy
-from services.sync.records import Record, Said, owner
+from services.sync.records import Record, by_record, owner
 
 CHUNK = 100
 
@@ -28,19 +27,11 @@ async def reread(
         chunk = views[start : start + CHUNK]
         ids = [id for view in chunk for id in view.aliases if owner(id) in nodes and id not in masked]
         read = await heard.read(conn, nodes, ids)
-        said = _by_record(await store.claims_about(conn, ids))
+        said = by_record(await store.claims_about(conn, ids))
         for view in chunk:
             members = [one for id in view.aliases if isinstance(one := read.get(id), Record)]
             claims = [claim for id in view.aliases for claim in said[id]]
             if members and (now := merge.merged(members, claims, policy, reading)) is not None:
                 # What the networks said since the last merge may have another elder.
                 found[view.id] = replace(now, id=view.id, aliases=view.aliases)
-    return found
-
-
-def _by_record(claims: Sequence[Said]) -> dict[str, list[Said]]:
-    found: dict[str, list[Said]] = defaultdict(list)
-    for said in claims:
-        found[said.a].append(said)
-        found[said.b].append(said)
     return found

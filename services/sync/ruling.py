@@ -98,7 +98,7 @@ async def _tried(s: Settings, other: Policy, tell: cli.Tell) -> tuple[Outcome, O
 def _told(found: Trial, before: Outcome, after: Outcome) -> Iterator[str]:
     counts = {"before": found.places[0], "after": found.places[1]}
     yield cli.phrase("Places: {before} -> {after}", counts)
-    yield cli.phrase("Proposals: {before} -> {after}", dict(zip(counts, found.proposals, strict=True)))
+    yield cli.phrase("Pairs left open: {before} -> {after}", dict(zip(counts, found.open, strict=True)))
     yield cli.phrase("Records found under another id: {count}", {"count": len(found.moved)})
     yield cli.phrase("Joined: {count}", {"count": len(found.joined)})
     yield from _examples(found.joined, before)

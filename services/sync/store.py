@@ -14,7 +14,7 @@ from services.sync.records import Said
 class Saved(Struct, frozen=True):
     """A place of the view as it is stored: canonical bytes, entry in its bucket, flat feature, what filters use.
 
-    `licenses`: those of the records that give it values.
+    `licenses`: those of the records that give it values. `hidden`: nobody is told where it is.
     """
 
     id: str
@@ -31,6 +31,7 @@ class Saved(Struct, frozen=True):
     lat: float | None
     lon: float | None
     licenses: tuple[str, ...]
+    hidden: bool
 
 
 class Latest(Struct, frozen=True):
@@ -352,7 +353,8 @@ async def neighbours(conn: Connection, records: Iterable[str], least: int, lifte
 
 async def forget_said(conn: Connection) -> None:
     """Keep nothing of what was read of claims and withdrawals."""
-    await conn.execute("TRUNCATE claim, successor, unread")
+    for table in ("claim", "successor", "unread"):
+        await conn.execute(f"DELETE FROM {table}")  # noqa: S608 constants
 
 
 async def set_unread(conn: Connection, read: Sequence[str], unread: Sequence[tuple[str, str]]) -> None:
@@ -430,20 +432,20 @@ async def save_views(conn: Connection, saved: Sequence[Saved]) -> None:
     """Places as they stand now."""
     await conn.execute(
         """INSERT INTO view (id, bucket, entry, body, item, words, networks, families, status, departement,
-                             insee, lat, lon, licenses)
+                             insee, lat, lon, licenses, hidden)
            SELECT id, bucket, entry, body, item, words, string_to_array(networks, ' '),
                   string_to_array(families, ' '), status, departement, insee, lat, lon,
-                  string_to_array(licenses, ' ')
+                  string_to_array(licenses, ' '), hidden
            FROM unnest($1::text[], $2::smallint[], $3::bytea[], $4::bytea[], $5::bytea[], $6::text[],
                        $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::float8[],
-                       $13::float8[], $14::text[])
+                       $13::float8[], $14::text[], $15::boolean[])
                 AS t(id, bucket, entry, body, item, words, networks, families, status, departement, insee,
-                     lat, lon, licenses)
+                     lat, lon, licenses, hidden)
            ON CONFLICT (id) DO UPDATE SET
                entry = excluded.entry, body = excluded.body, item = excluded.item, words = excluded.words,
                networks = excluded.networks, families = excluded.families, status = excluded.status,
                departement = excluded.departement, insee = excluded.insee, lat = excluded.lat,
-               lon = excluded.lon, licenses = excluded.licenses""",
+               lon = excluded.lon, licenses = excluded.licenses, hidden = excluded.hidden""",
         [v.id for v in saved],
         [v.bucket for v in saved],
         [v.entry for v in saved],
@@ -458,6 +460,7 @@ async def save_views(conn: Connection, saved: Sequence[Saved]) -> None:
         [v.lat for v in saved],
         [v.lon for v in saved],
         [" ".join(v.licenses) for v in saved],
+        [v.hidden for v in saved],
     )
 
 
@@ -502,6 +505,14 @@ async def add_places(conn: Connection, counts: Mapping[str, int]) -> None:
            WHERE node = network""",
         list(counts),
         list(counts.values()),
+    )
+
+
+async def recount_places(conn: Connection) -> None:
+    """Count the records of each network that are in the view."""
+    await conn.execute(
+        """UPDATE merged SET places = (
+               SELECT count(*) FROM profile JOIN member USING (record) WHERE network = node AND view IS NOT NULL)"""
     )
 
 

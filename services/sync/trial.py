@@ -1,6 +1,6 @@
-"""What a view would be under another policy: how many places and proposals, what joins, parts and moves. Pure."""
+"""What a view would be under another policy: how many places and pairs left open, what joins, parts and moves. Pure."""
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 
@@ -15,10 +15,10 @@ EXAMPLES = 10
 
 
 class Outcome(Struct, frozen=True):
-    """A view as a policy makes it: places by common id, and how many pairs are proposed."""
+    """A view as a policy makes it: places by common id, and how many pairs that are alike are left apart."""
 
     views: dict[str, View]
-    proposals: int
+    open: int
 
 
 class Trial(Struct, frozen=True):
@@ -27,7 +27,7 @@ class Trial(Struct, frozen=True):
     """
 
     places: tuple[int, int]
-    proposals: tuple[int, int]
+    open: tuple[int, int]
     joined: list[Pair]
     parted: list[Pair]
     moved: list[str]
@@ -37,15 +37,9 @@ class Trial(Struct, frozen=True):
 def outcome(records: Sequence[Record], claims: Sequence[Said], policy: Policy) -> Outcome:
     """The view of records and claims under a policy, from scratch."""
     found = merge.batch(records, claims, policy)
-    by_record: dict[str, list[Said]] = defaultdict(list)
-    for said in claims:
-        for id in {said.a, said.b}:
-            by_record[id].append(said)
-    views = (
-        merge.merged(members, {s for r in members for s in by_record[r.id]}, policy)
-        for members in found.clusters
-    )
-    return Outcome({view.id: view for view in views if view is not None}, len(found.left))
+    by_id = merge.views(found.clusters, claims, policy)
+    homes = _homes(by_id.values())
+    return Outcome(by_id, sum(homes[a] != homes[b] for a, b in found.left))
 
 
 def trial(before: Outcome, after: Outcome, policy: Policy) -> Trial:
@@ -56,7 +50,7 @@ def trial(before: Outcome, after: Outcome, policy: Policy) -> Trial:
     values = Counter(name for fields in changed for name in fields)
     return Trial(
         places=(len(before.views), len(after.views)),
-        proposals=(before.proposals, after.proposals),
+        open=(before.open, after.open),
         joined=_crossing(after.views.values(), old),
         parted=_crossing(before.views.values(), new),
         moved=sorted(record for record in old.keys() & new.keys() if old[record] != new[record]),

@@ -55,7 +55,9 @@ async def merge_once(
         # What another policy made of a log says nothing of what this one makes of it.
         usable = before if stood is not None and stood[1] == adopted.id else {}
         usable = {node: head for node, head in usable.items() if node not in replaced}
-        work.rows = stood is not None and stood[1] != adopted.id
+        if stood is not None and stood[1] != adopted.id:
+            work.rows = True
+            await alike_store.forget_all(conn)
         changed = await _to_merge(work, before, usable, heads)
         await _merge(work, changed, progress)
         await _stand_at(work, before, heads)
@@ -78,8 +80,10 @@ async def rebuild(pool: Pool, pen: Pen, adopted: Adopted, gauges: Gauges, progre
         await alike_store.forget_all(conn)
         await store.forget_said(conn)
         await _merge(work, changed, progress)
+        await store.remove_views(conn, await store.unmatched_views(conn))
         await store.refresh_buckets(conn, range(digest.BUCKETS))
         await _stand_at(work, before, heads)
+        await store.recount_places(conn)
     gauges.places.inc(work.places)
     return len(changed)
 

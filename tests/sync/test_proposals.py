@@ -1,6 +1,7 @@
 """Proposals: what may be one place and is none is offered to the networks, and ends when they have answered."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from uuid_utils import uuid7
@@ -169,3 +170,52 @@ async def test_where_a_secret_place_is_is_not_told_by_points(three: Networks) ->
     (found,) = await three.proposals()
     assert {found["a"]["record"], found["b"]["record"]} == {one, two}
     assert (found["points"], found["features"], found["why"]) == (None, [], "claimed")
+
+
+async def test_what_owners_contradict_each_other_on_is_listed(three: Networks) -> None:
+    """Of one owner `same` and of the other `distinct` or `part-of`: disputed, with both words, until one gives in."""
+    here, there, third = three.registries
+    one, two = await mill(here), await mill(there)
+    far = (await there.add(name="Maison des Arts", address=BREST))["id"]
+    other = await mill(third, name="Filature")
+
+    async def disputed(query: str = "") -> list[Any]:
+        return await three.proposals(f"disputed=true{query}")
+
+    await here.claim(one, two)
+    await third.claim(other, two, "distinct")
+    assert await disputed() == []
+    for verdict in ("part-of", "distinct"):
+        await there.claim(two, one, verdict)
+        (found,) = await disputed()
+        assert {found["a"]["record"], found["b"]["record"]} == {one, two}
+        assert (found["why"], found["points"]) == ("disputed", sum(f["points"] for f in found["features"]))
+        assert {w["network"]: w["verdict"] for w in found["said"]} == {here.node: "same", there.node: verdict}
+    assert {one, two} not in await three.pairs()
+    await there.claim(far, one)
+    await here.claim(one, far, "distinct")
+    assert [p["points"] is None for p in await disputed()] == [False, True]
+    assert await disputed(f"&network={third.node}") == []
+    assert len(await disputed(f"&network={here.node}")) == len(await disputed(f"&record={one}")) == 2
+    page = await three.sync.get("/proposals?disputed=true&limit=1")
+    rest = await three.sync.get(f"/proposals?disputed=true&limit=1&page={page['next']}")
+    assert ([*page["proposals"], *rest["proposals"]], rest["next"]) == (await disputed(), None)
+    await here.claim(one, two, "contests", statement="Nous sommes chez nous.")
+    assert {far, one} == {record for p in await disputed() for record in (p["a"]["record"], p["b"]["record"])}
+    await there.change(two, kind="undisclosed", address={"street": None, "city": "Rennes"})
+    await here.claim(one, two)
+    assert [(p["points"], p["features"]) for p in await disputed()] == [(None, [])] * 2
+
+
+async def test_what_another_record_keeps_secret_is_not_told_by_points(three: Networks) -> None:
+    """Of a place of which one record is undisclosed, no proposal tells what the others are like."""
+    here, there, third = three.registries
+    one, two = await mill(here), await mill(there)
+    (before,) = await three.proposals()
+    assert before["features"]
+    secret = (await third.add(name="Filature", kind="undisclosed", address={"city": "Rennes"}))["id"]
+    await third.claim(secret, one)
+    await here.claim(one, secret)
+    (after,) = await three.proposals()
+    assert {after["a"]["record"], after["b"]["record"]} == {one, two}
+    assert (after["points"], after["features"], after["why"]) == (None, [], "close")

@@ -19,6 +19,7 @@ from services.ledger import stamp
 from services.postgres import Connection
 from services.sync import fields, merge, store
 from services.sync.api import history
+from services.sync.api.links import Link, links
 from services.sync.api.reading import moment, why_not
 from services.sync.api.seen import as_asked, asked_for
 from services.sync.context import POLICY
@@ -63,7 +64,10 @@ class Freshness(Struct, frozen=True):
 
 
 class Rich(Struct, frozen=True):
-    """A place of the common view. Any id in `aliases` finds it."""
+    """A place of the common view. Any id in `aliases` finds it.
+
+    `links` is what ties its records: outside of what syncs compare, as each sync keeps it for itself.
+    """
 
     id: str
     aliases: tuple[str, ...]
@@ -71,6 +75,7 @@ class Rich(Struct, frozen=True):
     place: dict[str, Any]
     fields: dict[str, Field]
     records: list[Voice]
+    links: list[Link]
     disputes: tuple[Dispute, ...]
     part_of: tuple[str, ...]
     freshness: dict[str, Freshness]
@@ -92,6 +97,7 @@ async def show_place(request: web.Request) -> web.Response:
     if query.as_of is not None:
         _refuse_both(query)
         return await history.show_past(request, query.as_of)
+    policy = request.app[POLICY].policy
     async with moment(request) as conn:
         found = await store.found(conn, id)
         if found is None:
@@ -99,7 +105,8 @@ async def show_place(request: web.Request) -> web.Response:
         view = await seen(request, conn, found[1], query)
         voices = await store.voices(conn, view.aliases)
         nodes = {n.node: n for n in await follow_store.nodes(conn)}
-    body = msgspec.json.encode(rich(view, voices, nodes, request.app[POLICY].policy))
+        ties = await links(conn, view, policy.matching)
+    body = msgspec.json.encode(rich(view, _voices(view, voices, policy), nodes, ties))
     headers = {
         "Link": f'</places/{view.id}>; rel="canonical"',
         "ETag": f'"{sha256(body).hexdigest()[:32]}"',
@@ -119,7 +126,7 @@ def _event(voiced: Voiced) -> Event:
     return msgspec.json.decode(voiced.raw, type=Event)
 
 
-def rich(view: View, voices: list[Voiced], nodes: dict[str, Node], policy: Policy) -> Rich:
+def rich(view: View, voices: list[Voice], nodes: dict[str, Node], ties: list[Link]) -> Rich:
     """A place as developers read it."""
     return Rich(
         id=view.id,
@@ -127,7 +134,8 @@ def rich(view: View, voices: list[Voiced], nodes: dict[str, Node], policy: Polic
         updated=view.updated,
         place=merge.public(view),
         fields=view.fields,
-        records=_voices(view, voices, policy),
+        records=voices,
+        links=ties,
         disputes=view.disputes,
         part_of=view.part_of,
         freshness={n: _freshness(nodes[n]) for n in view.networks if n in nodes},

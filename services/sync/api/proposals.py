@@ -9,7 +9,6 @@ import msgspec
 from aiohttp import web
 from msgspec import Meta, Struct
 
-from schemas.claim import Verdict
 from schemas.event import PLACE_PUT, Event
 from schemas.place import RecordId
 from services import follow_store, foreign, http
@@ -18,16 +17,21 @@ from services.postgres import Connection
 from services.sync import alike_store, store
 from services.sync.alike_store import Open, Sought
 from services.sync.api import items
+from services.sync.api.links import Feature, Word
 from services.sync.api.reading import moment
 from services.sync.context import POLICY
 from services.sync.records import RECORD_ID, owner
 
 
 class Query(Struct, frozen=True):
-    """Which proposals: those that a network, by id or alias, can answer; those of a record."""
+    """Which proposals: those that a network, by id or alias, can answer; those of a record.
+
+    `disputed`: instead of them, the pairs of which one owner says `same`, and the other that they are two.
+    """
 
     network: str | None = None
     record: RecordId | None = None
+    disputed: bool = False
     limit: Annotated[int, Meta(ge=1, le=100)] = 50
     page: str | None = None
 
@@ -42,33 +46,18 @@ class Side(Struct, frozen=True):
     city: str | None
 
 
-class Feature(Struct, frozen=True):
-    """How two records compare in one respect, and what that is worth."""
-
-    feature: str
-    level: str
-    points: int
-
-
-class Word(Struct, frozen=True):
-    """What the owner of one of two records says of the pair."""
-
-    network: str
-    verdict: Verdict
-
-
 class Proposal(Struct, frozen=True):
     """Two records that may be one place.
 
     `why` they are not joined: not alike enough (`close`), several fit (`several`), something stands between
-    (`between`), it would split others (`aside`), one network alone says so (`claimed`). Of a record that others may
-    not join unasked neither `points` nor `features` are told.
+    (`between`), it would split others (`aside`), one network alone says so (`claimed`), the other says that they are
+    two (`disputed`). Of a record that others may not join unasked neither `points` nor `features` are told.
     """
 
     a: Side
     b: Side
     points: int | None
-    why: Literal["close", "several", "between", "aside", "claimed"]
+    why: Literal["close", "several", "between", "aside", "claimed", "disputed"]
     features: list[Feature]
     said: list[Word]
 
@@ -85,13 +74,15 @@ async def list_proposals(request: web.Request) -> web.Response:
     """Records that may be one place and are not joined, one pair for each two places, most points first.
 
     A network answers by a claim in its own registry; then, or once it says that they are two, they are not listed.
+    With `disputed` all pairs are listed of which the two owners say the contrary.
     """
     query = http.asked(request, Query)
     after = _after(query.page)
     async with moment(request) as conn:
         network = (await items.networks(conn, [query.network]))[0] if query.network else None
         sought = Sought(request.app[POLICY].policy.matching.propose, network, query.record)
-        found = await alike_store.open_pairs(conn, sought, after=after, limit=query.limit + 1)
+        pairs = alike_store.disputed_pairs if query.disputed else alike_store.open_pairs
+        found = await pairs(conn, sought, after=after, limit=query.limit + 1)
         page = found[: query.limit]
         # Of a record that has changed since the merge, another proposal or none will be made.
         named = await _named(conn, [id for pair in page for id in (pair.a, pair.b)])
@@ -127,7 +118,7 @@ async def _named(conn: Connection, records: Sequence[str]) -> dict[str, _Named]:
 
 
 def _proposal(pair: Open, named: Mapping[str, _Named]) -> Proposal:
-    features = msgspec.json.decode(pair.features, type=list[tuple[str, str, int]]) if pair.features else []
+    features = alike_store.features(pair.features) if pair.features else ()
     said = ((pair.a, pair.said_a), (pair.b, pair.said_b))
     return Proposal(
         a=_side(pair.a, pair.view_a, named[pair.a]),

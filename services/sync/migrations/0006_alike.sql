@@ -29,5 +29,7 @@ CREATE TABLE copy (
     original text COLLATE "C" NOT NULL
 );
 CREATE INDEX copy_original ON copy (original);
+-- Whether nobody is told where the place is, below its commune.
+ALTER TABLE view ADD COLUMN hidden boolean NOT NULL DEFAULT false;
 -- The policy itself by which the view is made.
 ALTER TABLE merge ADD COLUMN document bytea;
