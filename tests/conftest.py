@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from aiohttp import ClientSession, TCPConnector
 
 from demo.postgres import Postgres
@@ -41,6 +42,13 @@ def engine_folder() -> Iterator[Path]:
     """A folder for the data of the run's engines."""
     with reachable_folder() as folder:
         yield folder
+
+
+@pytest.fixture(autouse=True)
+def logs_as_they_were() -> Iterator[None]:
+    """What a command, run by a test, does to the logs of its process ends with the test."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")
