@@ -969,8 +969,8 @@ MUTANTS = (
     Mutant(
         "proposed once",
         "services/sync/alike_store.py",
-        "SELECT DISTINCT ON (least(view_a, view_b), greatest(view_a, view_b))\n              ",
-        "SELECT",
+        "SELECT DISTINCT ON (least(view_a, view_b), greatest(view_a, view_b)) {SHOWN}",
+        "SELECT {SHOWN}",
         "tests/sync/test_proposals.py::test_two_places_are_proposed_once",
     ),
     Mutant(
@@ -983,7 +983,7 @@ MUTANTS = (
     Mutant(
         "page of equals",
         "services/sync/alike_store.py",
-        "OR rank = $4 AND (a, b) > ($5::text, $6::text)",
+        "OR rank = $3 AND (a, b) > ($4::text, $5::text)",
         "",
         "tests/sync/test_proposals.py::test_pages_give_every_proposal_once",
     ),
@@ -1007,6 +1007,27 @@ MUTANTS = (
         "secret = hides(known.values())",
         "secret = False",
         "tests/sync/test_explaining.py::test_what_may_not_be_told_is_not",
+    ),
+    Mutant(
+        "disputed alone",
+        "services/sync/alike_store.py",
+        "x.verdict = 'same' AND y.verdict IN ('distinct', 'part-of')",
+        "x.verdict = 'same' AND y.verdict <> 'same'",
+        "tests/sync/test_proposals.py::test_what_owners_contradict_each_other_on_is_listed",
+    ),
+    Mutant(
+        "explained by what was not sure",
+        "services/sync/explaining.py",
+        "if found.why is None and p not in ties.apart",
+        "if p not in ties.apart",
+        "tests/sync/test_explaining.py::test_what_was_not_sure_is_no_tie",
+    ),
+    Mutant(
+        "proposal of a secret place",
+        "services/sync/api/proposals.py",
+        "told = pair.points is not None and pair.view_a not in secret and pair.view_b not in secret",
+        "told = pair.points is not None",
+        "tests/sync/test_proposals.py::test_what_another_record_keeps_secret_is_not_told_by_points",
     ),
     Mutant(
         "claim from a stranger",

@@ -193,6 +193,8 @@ async def test_what_owners_contradict_each_other_on_is_listed(three: Networks) -
         assert {w["network"]: w["verdict"] for w in found["said"]} == {here.node: "same", there.node: verdict}
     assert {one, two} not in await three.pairs()
     await there.claim(far, one)
+    await here.claim(one, far, "contests", statement="Ce n'est pas nous.")
+    assert len(await disputed()) == 1
     await here.claim(one, far, "distinct")
     assert [p["points"] is None for p in await disputed()] == [False, True]
     assert await disputed(f"&network={third.node}") == []
