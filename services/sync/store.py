@@ -14,7 +14,7 @@ from services.sync.records import Said
 class Saved(Struct, frozen=True):
     """A place of the view as it is stored: canonical bytes, entry in its bucket, flat feature, what filters use.
 
-    `licenses`: those of the records that give it values.
+    `licenses`: those of the records that give it values, as `merge.licenses` has them.
     """
 
     id: str
