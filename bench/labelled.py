@@ -4,7 +4,7 @@ import csv
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from bench import published
+from schemas.claim import Verdict
 from schemas.place import Place, Position
 from services.sync.matching import comparable
 from services.sync.policy import Policy
@@ -23,6 +25,8 @@ Grid = tuple[int, int]
 SHARED = (
     Path(os.environ.get("MAILLAGE_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data")) / "matching"
 )
+# `contests` answers what a record says, and nothing of whether two are one place.
+LABELS: Mapping[Verdict, str] = {"same": "match", "distinct": "distinct", "part-of": "distinct"}
 FOLDS = 5
 # Size and shift of map cells in hundredths of a degree: what a figure owes to one of them shows in the others.
 GRIDS: tuple[Grid, ...] = tuple((size, shift) for size in (25, 10, 50) for shift in (0, 3, 7, 11))
@@ -50,19 +54,27 @@ class Labelled(Struct, frozen=True):
 
 
 def read_records(path: Path) -> dict[str, Place]:
-    """Places by record id, from JSON Lines: `{id, place}`, or rows of the published lists."""
-    rows = (msgspec.json.decode(line) for line in path.read_bytes().splitlines() if line)
-    return {row["id"]: msgspec.convert(row.get("place") or _place(row), Place) for row in rows}
+    """Places by record id, from JSON Lines: `{id, place}`, rows of the published lists, or what networks publish."""
+    lines = [line for line in path.read_bytes().splitlines() if line]
+    rows = (row for line in lines if "id" in (row := msgspec.json.decode(line)))
+    listed = {row["id"]: msgspec.convert(row.get("place") or _place(row), Place) for row in rows}
+    return listed | published.places(lines)
 
 
-def read_pairs(path: Path) -> list[Labelled]:
-    """Labelled pairs: a CSV `id1,id2,label`, or JSON Lines of claims `{a, b, verdict}` that networks publish."""
+def read_pairs(path: Path, places: Container[str]) -> list[Labelled]:
+    """Labelled pairs of these records: a CSV `id1,id2,label`, or the claims in what networks publish."""
     if path.suffix == ".csv":
         with path.open(newline="", encoding="utf-8") as file:
-            return [Labelled(row["id1"], row["id2"], row["label"]) for row in csv.DictReader(file)]
-    labels = {"same": "match", "distinct": "distinct", "part-of": "distinct"}
-    claims = [msgspec.json.decode(line) for line in path.read_bytes().splitlines() if line]
-    return [Labelled(c["a"], c["b"], labels[c["verdict"]]) for c in claims if c["verdict"] in labels]
+            found = [Labelled(row["id1"], row["id2"], row["label"]) for row in csv.DictReader(file)]
+    else:
+        found = labels(published.claimed(path.read_bytes().splitlines()))
+    return [pair for pair in found if pair.a in places and pair.b in places]
+
+
+def labels(claimed: Mapping[Pair, Iterable[Verdict]]) -> list[Labelled]:
+    """Pairs on which networks have spoken and none contradicts another, in order."""
+    said = {pair: {LABELS[v] for v in verdicts if v in LABELS} for pair, verdicts in claimed.items()}
+    return [Labelled(*pair, *found) for pair, found in sorted(said.items()) if len(found) == 1]
 
 
 def profiles(places: Mapping[str, Place], policy: Policy) -> dict[str, Profile]:

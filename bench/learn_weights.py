@@ -113,18 +113,22 @@ def written(policy: Policy) -> bytes:
 
 @click.command()
 @click.option(
-    "--pairs", default=SHARED / "pairs.csv", type=Path, help="CSV id1,id2,label, or claims as JSON Lines"
+    "--pairs", default=SHARED / "pairs.csv", type=Path, help="CSV id1,id2,label, or a file of snapshots"
 )
 @click.option(
-    "--records", default=SHARED / "records.jsonl", type=Path, help="places as JSON Lines {id, place}"
+    "--records",
+    default=SHARED / "records.jsonl",
+    type=Path,
+    help="places as JSON Lines {id, place}, or a file of snapshots",
 )
 @click.option("--policy", "file", default=POLICY, type=Path, help="the policy to change")
 @click.option("--origin", help="what the policy says of the origin of the pairs")
 def main(pairs: Path, records: Path, file: Path, origin: str | None) -> None:
     """Learn the points from pairs, and write them into the file of a policy."""
     policy = load(file.read_bytes())
-    read = read_pairs(pairs)
-    table = learned(read, seen(read, read_records(records), policy), scale(policy.matching))
+    places = read_records(records)
+    read = read_pairs(pairs, places)
+    table = learned(read, seen(read, places, policy), scale(policy.matching))
     matching = replace(policy.matching, weights=table)
     told = (
         f"{origin or pairs.name}: {len(read)} pairs"

@@ -23,8 +23,8 @@ class Field(Struct, frozen=True, omit_defaults=True):
     value and the next one: `valid`, `verified-by`, `verified-on`, `complete`, `draw`, `elder`, or `voice` where
     a reader asked that its network come first. `alternatives`
     are the other values, best first. For lists `rule` is `union`, the voice is null and `items` tells, item
-    by item, which networks say it. `differs`: voices disagree and none can speak for all, so that the value
-    is null (licences). `some-say-closed`: the flag `disputed_status`.
+    by item, which networks say it. `differs`: voices disagree, or some are silent, and none can speak for all,
+    so that the value is null (licences). `some-say-closed`: the flag `disputed_status`.
     """
 
     value: Any

@@ -141,11 +141,12 @@ def single(field: str, voices: Sequence[Voice], first: str | None = None) -> Fie
 
 
 def common(field: str, voices: Sequence[Voice]) -> Field | None:
-    """A value that is shown only where all who state it agree: nobody can speak for the others."""
+    """A value that is shown only where all voices state it and agree: nobody can speak for the others."""
     shown = single(field, voices)
-    if shown is None or not shown.alternatives:
+    heard = [v for v in voices if field in v.stated]
+    if shown is None or (not shown.alternatives and len(heard) == len(voices)):
         return shown
-    ranked = sorted((_rank(v, field), v) for v in voices if field in v.stated)
+    ranked = sorted((_rank(v, field), v) for v in heard)
     return Field(None, None, None, None, "differs", tuple(_other(v, field) for _, v in ranked))
 
 

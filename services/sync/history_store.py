@@ -34,12 +34,14 @@ class Told(Struct, frozen=True):
 
 
 class Shown(Struct, frozen=True):
-    """A place of the view at a position: its flat feature where it is the same now, else the event that told it."""
+    """A place of the view at a position: as the view has it where it is the same now, else the event that told it."""
 
     id: str
-    item: bytes | None
-    raw: bytes | None
-    time: datetime | None
+    item: bytes | None = None
+    networks: tuple[str, ...] | None = None
+    licenses: tuple[str, ...] | None = None
+    raw: bytes | None = None
+    time: datetime | None = None
 
 
 TOLD = "epoch, seq, time, type, raw, erasure IS NOT NULL AS erased"
@@ -195,18 +197,19 @@ async def counts_at(conn: Connection, node: str, at: int) -> Counts:
     return {(row["what"], row["name"]): row["n"] for row in rows}
 
 
-async def every_item(conn: Connection) -> AsyncIterator[bytes]:
-    """The flat features of all places by common id. Needs an open transaction."""
-    async for row in conn.cursor("SELECT item FROM view ORDER BY id", prefetch=200):
-        yield row["item"]
+async def every_place(conn: Connection) -> AsyncIterator[Shown]:
+    """The places of the view by common id. Needs an open transaction."""
+    async for row in conn.cursor("SELECT id, item, networks, licenses FROM view ORDER BY id", prefetch=200):
+        yield convert(row, Shown)
 
 
-async def every_place(conn: Connection, node: str, at: int) -> AsyncIterator[Shown]:
+async def every_place_at(conn: Connection, node: str, at: int) -> AsyncIterator[Shown]:
     """The places of the view at a position by common id, without those that are erased or hidden since.
 
     Needs an open transaction.
     """
-    statement = f"""SELECT substr(r.record, length($2::text) + 2) AS id, v.item, e.raw, e.time
+    statement = f"""SELECT substr(r.record, length($2::text) + 2) AS id, v.item, v.networks,
+                           v.licenses, e.raw, e.time
                     FROM ledger_record r LEFT JOIN {CHANGED} AS e ON true
                          LEFT JOIN view v ON r.seq <= $1 AND v.id = substr(r.record, length($2::text) + 2)
                     WHERE v.id IS NOT NULL

@@ -46,6 +46,12 @@ def told(put: ViewPut, time: str) -> bytes:
     return _feature(put.id, place, {**known, "updated": time, **where})
 
 
+def linked(id: str, networks: Iterable[str], link: str) -> bytes:
+    """A place that may not be passed on: whose it is, and where to read it."""
+    properties = {"networks": joined(networks), "link": link}
+    return msgspec.json.encode({"type": "Feature", "id": id, "geometry": None, "properties": properties})
+
+
 def _outline(traits: Traits) -> dict[str, Any]:
     """What traits know of a place, as a place."""
     located = traits.lat is not None and traits.lon is not None

@@ -48,6 +48,8 @@ __all__ = (
 LONG_AGO = "1970-01-01T00:00:00Z"
 DEGREES = 10**7
 SQUARE_METRES = 100
+# No licence is written like this.
+UNKNOWN = "?"
 
 
 class Reading(Struct, frozen=True):
@@ -176,10 +178,13 @@ def hidden(view: View) -> bool:
 
 
 def licenses(view: View) -> tuple[str, ...]:
-    """The licences of the records that give it values, sorted."""
+    """The licences of the records that give it values, sorted; `UNKNOWN` among them where one of those has none."""
+    voices = sum(not voice.withdrawn and voice.copy_of is None for voice in view.records)
     found = view.fields.get("license")
-    said = (found.value, *(other.value for other in found.alternatives)) if found else ()
-    return tuple(sorted({license for license in said if license is not None}))
+    if found is not None and found.value is not None:
+        return (found.value,)
+    known = [other.value for other in found.alternatives] if found is not None else []
+    return tuple(sorted({*known, *((UNKNOWN,) if len(known) < voices else ())}))
 
 
 def _voices(speaking: Sequence[Record], hidden: bool, view_id: str, policy: Policy) -> list[fields.Voice]:

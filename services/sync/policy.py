@@ -97,8 +97,8 @@ class Policy(Struct, frozen=True, forbid_unknown_fields=True):
 
     `pairs` is the origin of the labelled pairs that the weights were learned from. `order`: by what one voice
     goes before another, first to last. `checked_by`: who checked, best first. `precision`: of a position,
-    best first. `single` fields show one voice; `lists` are unions; `common` ones are shown only where all
-    agree. `with_field`: fields taken from a voice that says the shown value of another field. `left_out` is
+    best first. `single` fields show one voice; `lists` are unions; `common` ones are shown only where all say
+    the same. `with_field`: fields taken from a voice that says the shown value of another field. `left_out` is
     read by no rule of the fields, `located_by` are identifiers that tell where a place is, hidden with the
     street of an undisclosed one. `schemas` are SHA-256 hashes of the JSON Schemas of what is read, without
     their descriptions, by event type.

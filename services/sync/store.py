@@ -14,7 +14,8 @@ from services.sync.records import Said
 class Saved(Struct, frozen=True):
     """A place of the view as it is stored: canonical bytes, entry in its bucket, flat feature, what filters use.
 
-    `licenses`: those of the records that give it values. `hidden`: nobody is told where it is.
+    `licenses`: those of the records that give it values, as `merge.licenses` has them. `hidden`: nobody is told where
+    it is.
     """
 
     id: str

@@ -254,7 +254,7 @@ def test_a_place_under_some_licences_only() -> None:
     shared = record(B, 1, name="Partagé", license=ODBL, families=["coworking"], summary="ODbL")
     unknown = record(C, 3, name="Inconnu", website="https://c.example")
     members = [free, shared, unknown]
-    assert merge.licenses(one_view(members)) == tuple(sorted((FREE, ODBL)))
+    assert merge.licenses(one_view(members)) == (merge.UNKNOWN, FREE, ODBL)
     view = read_as(members, licenses=[FREE, ETALAB])
     assert view is not None
     assert (view.id, view.aliases) == (shared.id, tuple(sorted(r.id for r in members)))
@@ -264,6 +264,24 @@ def test_a_place_under_some_licences_only() -> None:
     assert read_as(members, licenses=[ETALAB]) is None
     for members in permutations((free, shared, unknown)):
         assert read_as(list(members), licenses=[FREE, ETALAB]) == view
+
+
+@given(st.integers(0, 2**32))
+@settings(max_examples=200, deadline=None)
+def test_licences_are_those_of_all_voices(seed: int) -> None:
+    """Each is told that a voice has, that one is without, and a licence is shown only where all have that one."""
+    drawn = drawn_place(seed)
+    for number, one in enumerate(drawn):
+        if one["place"] is not None and (seed + number) % 3 == 0:
+            del one["place"]["license"]
+    records, _ = read((drawn, []))
+    there = [one for one in drawn if one["place"] is not None]
+    silent = oracle.repeating(there)
+    expected = {one["place"].get("license", merge.UNKNOWN) for one in there if one["id"] not in silent}
+    if (view := read_as(records)) is not None:
+        assert merge.licenses(view) == tuple(sorted(expected))
+        alone = next(iter(expected)) if len(expected) == 1 else merge.UNKNOWN
+        assert public(view).get("license", merge.UNKNOWN) == alone
 
 
 def test_no_copy_changes_the_licence_of_what_it_was_copied_from() -> None:

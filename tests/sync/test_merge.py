@@ -578,8 +578,11 @@ def test_one_undisclosed_record_hides_the_place_below_its_commune() -> None:
 
 
 def test_no_licence_speaks_for_another() -> None:
-    """A licence is shown where all agree; where they differ there is none, and each voice keeps its own."""
+    """A licence is shown where all agree; where they differ, or one is silent, there is none: each keeps its own."""
     assert winner("license", {"license": "CC0-1.0"}, {"license": "CC0-1.0"}) == ("CC0-1.0", "agreed")
+    assert winner("license", {"license": "CC0-1.0"}, {}) == (None, "differs")
+    two = [record(node, n, license="CC0-1.0") for n, node in enumerate((A, B))]
+    assert one_view([*two, record(C, 3)]).fields["license"].rule == "differs"
     view = one_view([record(A, 1, license="CC0-1.0"), record(B, 2, license="ODbL-1.0")])
     assert view.fields["license"].value is None
     assert {a.value for a in view.fields["license"].alternatives} == {"CC0-1.0", "ODbL-1.0"}
