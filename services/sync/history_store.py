@@ -124,7 +124,7 @@ async def history(
                 SELECT view, 0::bigint AS first, NULL::bigint AS until FROM own
                 UNION ALL SELECT view, seq, next FROM (
                     SELECT view, seq, lead(seq) OVER (ORDER BY seq) AS next FROM stay WHERE record = $2) AS stays
-                WHERE view NOT IN (SELECT view FROM own)
+                WHERE view NOT IN (SELECT view FROM own) AND NOT EXISTS (SELECT FROM hidden WHERE record = view)
             ), event AS (
                 SELECT span.view AS id, e.* FROM span CROSS JOIN LATERAL (
                     SELECT {TOLD} FROM ledger_event

@@ -156,6 +156,23 @@ async def test_a_hidden_record_has_no_past(federation: Federation) -> None:
     assert [json.loads(line)["id"] for line in exported.splitlines()] == [kept]
 
 
+async def test_what_was_told_under_a_hidden_id_is_in_no_history(federation: Federation) -> None:
+    """The other records of its place have a past without it."""
+    here, there = [await federation.registry() for _ in range(2)]
+    elder, other = (await here.add(name="La Forge"))["id"], (await there.add(name="Ancienne usine"))["id"]
+    await here.claim(elder, other)
+    sync = await federation.sync([here, there])
+    await sync.caught_up([here, there])
+    await there.claim(other, elder)
+    await sync.caught_up([here, there])
+    told = await sync.get(f"/places/{other}/history")
+    assert {change["id"] for change in told["changes"]} == {elder, other}
+    await command(sync, "hide", elder, "--reason", "on-request")
+    await stands(sync, [here.node, there.node, elder], 1)
+    told = await sync.get(f"/places/{other}/history")
+    assert {change["id"] for change in told["changes"]} == {other}
+
+
 async def test_before_the_log_begins_there_is_nothing(federation: Federation) -> None:
     """A time before the first event is a 404 that says when the log begins; a day that is not over is now."""
     registry = await federation.registry()
