@@ -1206,9 +1206,9 @@ MUTANTS = (
     ),
     Mutant(
         "proposal of a secret place",
-        "services/sync/api/proposals.py",
-        "told = pair.points is not None and pair.view_a not in secret and pair.view_b not in secret",
-        "told = pair.points is not None",
+        "services/sync/alike_store.py",
+        "NOT EXISTS (SELECT FROM view WHERE id IN (view_a, view_b) AND hidden)",
+        "true",
         "tests/sync/test_proposals.py::test_what_another_record_keeps_secret_is_not_told_by_points",
     ),
     Mutant(

@@ -1,7 +1,7 @@
 """`/proposals`: pairs of records that may be one place and are none, for the networks to answer by their claims."""
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Annotated, Literal
 
@@ -11,11 +11,10 @@ from msgspec import Meta, Struct
 
 from schemas.event import PLACE_PUT, Event
 from schemas.place import RecordId
-from schemas.view import View
 from services import follow_store, foreign, http
 from services.http import Route
 from services.postgres import Connection
-from services.sync import alike_store, merge, store
+from services.sync import alike_store, store
 from services.sync.alike_store import Open, Sought
 from services.sync.api import items
 from services.sync.api.links import Feature, Word
@@ -88,12 +87,11 @@ async def list_proposals(request: web.Request) -> web.Response:
         page = found[: query.limit]
         # Of a record that has changed since the merge, another proposal or none will be made.
         named = await _named(conn, [id for pair in page for id in (pair.a, pair.b)])
-        secret = await _secret(conn, [id for pair in page for id in (pair.view_a, pair.view_b)])
         nodes = {n.node: n.name or n.alias for n in await follow_store.nodes(conn)}
     concerned = {owner(id) for id in named}
     return http.reply(
         Proposals(
-            proposals=[_proposal(p, named, secret) for p in page if p.a in named and p.b in named],
+            proposals=[_proposal(p, named) for p in page if p.a in named and p.b in named],
             networks={node: name for node, name in nodes.items() if node in concerned},
             next=_token(page[-1]) if len(found) > query.limit else None,
         )
@@ -120,20 +118,13 @@ async def _named(conn: Connection, records: Sequence[str]) -> dict[str, _Named]:
     return found
 
 
-async def _secret(conn: Connection, places: Sequence[str]) -> set[str]:
-    """Those of these places of which one record is undisclosed."""
-    stored = await store.stored_views(conn, sorted(set(places)))
-    return {id for id, (_, body) in stored.items() if merge.hidden(msgspec.json.decode(body, type=View))}
-
-
-def _proposal(pair: Open, named: Mapping[str, _Named], secret: Collection[str]) -> Proposal:
-    told = pair.points is not None and pair.view_a not in secret and pair.view_b not in secret
-    features = alike_store.features(pair.features) if told and pair.features else ()
+def _proposal(pair: Open, named: Mapping[str, _Named]) -> Proposal:
+    features = alike_store.features(pair.features) if pair.features else ()
     said = ((pair.a, pair.said_a), (pair.b, pair.said_b))
     return Proposal(
         a=_side(pair.a, pair.view_a, named[pair.a]),
         b=_side(pair.b, pair.view_b, named[pair.b]),
-        points=pair.points if told else None,
+        points=pair.points,
         why=pair.why,  # type: ignore[arg-type] # read from what the merge alone writes
         features=[Feature(*feature) for feature in features],
         said=[Word(owner(id), verdict) for id, verdict in said if verdict],  # type: ignore[arg-type] # as above
