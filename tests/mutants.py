@@ -955,9 +955,16 @@ MUTANTS = (
     Mutant(
         "without the third",
         "services/sync/clusters.py",
-        "elif all(voices.isdisjoint((owner(a), owner(b))) for _, voices in blocks):",
+        "elif all(voices.isdisjoint(self._ends(a, b)) for _, voices in blocks):",
         "elif False:",
         "tests/sync/test_merge.py::test_records_are_joined_as_the_oracle_joins_them",
+    ),
+    Mutant(
+        "no third party",
+        "services/sync/clusters.py",
+        "return ends.union(*(self.fellows.get(id, ()) for id in (a, b)))",
+        "return ends",
+        "tests/sync/test_joining.py::test_whom_owners_joined_is_no_third_party",
     ),
     Mutant(
         "best first",

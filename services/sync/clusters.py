@@ -97,7 +97,8 @@ class Joining:
     """The joins of one connected part: first what owners said, then copies, then what is alike, best first.
 
     Third parties split nobody: who would is set aside, and the part starts again without them. What was set aside
-    joins at the end by what its owners said, where nobody objects.
+    joins at the end by what its owners said, where nobody objects. Whom the owners of a record joined with it, is no
+    third party to what nobody asked for.
     """
 
     def __init__(self, groups: Groups, links: Links, pairs: Sequence[Pair]) -> None:
@@ -108,6 +109,7 @@ class Joining:
         self.copied = sorted(p for p in pairs if p in copies)
         self.alike = [p for p in pairs if p in chosen and p not in copies]
         self.aside: set[str] = set()
+        self.fellows = {id: set(map(owner, group)) for group in connected(self.said) for id in group}
 
     def run(self) -> None:
         """Join what belongs together."""
@@ -134,9 +136,16 @@ class Joining:
                 blocks = list(apart(a, b))
                 if not blocks:
                     self.groups.join(a, b)
-                elif all(voices.isdisjoint((owner(a), owner(b))) for _, voices in blocks):
+                elif all(voices.isdisjoint(self._ends(a, b)) for _, voices in blocks):
                     return {id for pair, voices in blocks for id in pair if owner(id) in voices}
         return set()
+
+    def _ends(self, a: str, b: str) -> set[str]:
+        """The networks that are no third parties to a pair."""
+        ends = {owner(a), owner(b)}
+        if (a, b) in self.groups.ties.joined:
+            return ends
+        return ends.union(*(self.fellows.get(id, ()) for id in (a, b)))
 
 
 def clusters(records: Iterable[Record], claims: Iterable[Said], scores: Scores) -> Clustering:

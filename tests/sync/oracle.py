@@ -103,16 +103,21 @@ def against(records, claims, groups, edge, score, rules):
 def one_part(records, claims, ids, edges, score, rules):
     """Join the records of one connected part; start again without those who split others."""
     aside = set()
+    said_groups = connected(ids, [e[1:] for e in edges if e[0] == "said"])
     while True:
         groups, splitters = [frozenset([i]) for i in ids], set()
         for edge in edges:
-            _, x, y = edge
+            kind, x, y = edge
             if x in aside or y in aside:
                 continue
             who = against(records, claims, groups, edge, score, rules)
             if not who:
                 groups = united(groups, x, y)
-            elif not any(voices & {node_of(x), node_of(y)} for _, _, voices in who):
+                continue
+            ends = {node_of(x), node_of(y)}
+            if kind != "said":
+                ends |= {node_of(r) for r in group_of(said_groups, x) | group_of(said_groups, y)}
+            if not any(voices & ends for _, _, voices in who):
                 splitters = {r for u, v, voices in who for r in (u, v) if node_of(r) in voices}
                 break
         if not splitters:

@@ -179,6 +179,21 @@ def test_third_parties_split_nobody() -> None:
     assert found.left[a.id, first.id] == "aside"
 
 
+def test_whom_owners_joined_is_no_third_party() -> None:
+    """What nobody asked for sets aside no record that owners joined with either end: claims come first."""
+    mutual = both("same", a, b)
+    unlike: Points = {(a.id, c.id): SURE, (b.id, c.id): APART - 1}
+    assert parts([a, b, c], mutual, unlike) == groups([a, b], [c])
+    # Else another would take the place of the one that is set aside: be it a record of its own network,
+    better: Points = {**unlike, (a.id, b2.id): SURE + 1}
+    assert parts([a, b, b2, c], mutual, better) == groups([a, b], [b2], [c])
+    # or one whose network wants it out.
+    other: Points = {**unlike, (a.id, d.id): SURE + 1}
+    assert parts([a, b, c, d], [*mutual, say(D, "distinct", d, b)], other) == groups([a, b], [c], [d])
+    copy = replace(c, place=place(origin={"system": "annuaire", "id": a.id}))
+    assert parts([a, b, copy], [*mutual, say(B, "distinct", b, copy)], {}) == groups([a, b], [copy])
+
+
 def test_points_decide_before_ids() -> None:
     """Of two of one network that reach a pair through others, the better pair is joined first."""
     points = {(a.id, b.id): SURE, (b.id, c.id): SURE + 1, (a.id, c.id): NEITHER, (a2.id, c.id): SURE + 2}

@@ -30,7 +30,7 @@ from services.sync.records import owner
 from services.sync.store import Masked
 from services.sync.work import Gauges
 
-SHUFFLES = 1000 if os.environ.get("MAILLAGE_SOAK") else 40
+SHUFFLES = 1000 if os.environ.get("MAILLAGE_SOAK") else 60
 # Of one life: then all is begun anew.
 LIFE = 20
 NETWORKS, PLACES, STEPS = 4, 4, 14
