@@ -950,7 +950,7 @@ MUTANTS = (
         "services/sync/clusters.py",
         "yield pair, owners - {owner(a), owner(b)} or owners",
         "yield pair, owners",
-        "tests/sync/test_merge.py::test_records_are_joined_as_the_oracle_joins_them",
+        "tests/sync/test_joining.py::test_too_unlike_to_stand_together",
     ),
     Mutant(
         "without the third",
@@ -1020,14 +1020,14 @@ MUTANTS = (
         "services/sync/store.py",
         "UNION SELECT b FROM alike WHERE a = ANY($1::text[]) AND points >= $2",
         "",
-        "tests/sync/test_shuffles.py::test_any_order_gives_what_the_batch_gives",
+        "tests/sync/test_components.py::test_what_is_alike_is_computed_together",
     ),
     Mutant(
         "what is lifted connects",
         "services/sync/store.py",
         "WHERE c.b = ANY($1::text[]) AND c.verdict = 'same' AND l.points >= $3",
         "WHERE false",
-        "tests/sync/test_shuffles.py::test_any_order_gives_what_the_batch_gives",
+        "tests/sync/test_components.py::test_what_is_alike_is_computed_together",
     ),
     Mutant(
         "silence on licences",

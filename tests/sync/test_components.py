@@ -8,8 +8,9 @@ import pytest
 
 from schemas.claim import Verdict
 from services import postgres
+from services.sync import alike_store, pairing, placing, store
 from services.sync import app as sync_app
-from services.sync import placing, store
+from services.sync.matching import Score
 from services.sync.merge import POLICY, Said
 from tests.conftest import Federation
 
@@ -41,6 +42,19 @@ async def test_one_network_alone_makes_no_work_for_the_others(database_url: str,
     claims = [say(verdict, rid(B, n), mine) for n in range(5000)]
     assert await touched(database_url, claims, mine) == {mine}
     assert await touched(database_url, claims, rid(B, 0)) == {rid(B, 0)}
+
+
+async def test_what_is_alike_is_computed_together(database_url: str) -> None:
+    """What is alike enough to beat a join ties two records, what is less so where one owner says that they are one."""
+    least, lifted = pairing.least(POLICY.matching), POLICY.matching.propose
+    claims = [say("same", rid(A, n), rid(B, n)) for n in (3, 4)]
+    points = {1: least, 2: least - 1, 3: min(lifted, least), 4: min(lifted, least) - 1}
+    alike = {(rid(A, n), rid(B, n)): Score(much, ()) for n, much in points.items()}
+    async with postgres.pool(database_url, migrations=sync_app.SCRIPTS) as pool, pool.acquire() as conn:
+        await alike_store.save_alike(conn, alike)
+    for (a, b), together in zip(alike, (True, False, True, False), strict=True):
+        for start in (a, b):
+            assert await touched(database_url, claims, start) == ({a, b} if together else {start})
 
 
 async def test_what_all_owners_agree_to_is_computed_together(database_url: str) -> None:
