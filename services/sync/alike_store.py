@@ -98,10 +98,15 @@ async def profiles(conn: Connection, records: Iterable[str]) -> dict[str, Profil
 async def met(conn: Connection, records: Sequence[str]) -> list[Pair]:
     """Pairs of these records with others of other networks, with which they share a key and a hint."""
     rows = await conn.fetch(
-        """SELECT DISTINCT mine.record AS a, other.record AS b
-           FROM profile mine JOIN reach here USING (no)
-               JOIN reach there ON there.key = here.key AND there.no <> here.no
-               JOIN profile other ON other.no = there.no
+        # OFFSET 0: row by row, whatever the planner makes of tables that it knows nothing of.
+        """SELECT mine.record AS a, other.record AS b
+           FROM profile mine CROSS JOIN LATERAL (
+               SELECT DISTINCT there.no
+               FROM reach here CROSS JOIN LATERAL (SELECT no FROM reach WHERE key = here.key OFFSET 0) AS there
+               WHERE here.no = mine.no AND there.no <> mine.no
+           ) AS met CROSS JOIN LATERAL (
+               SELECT record, network, hints FROM profile WHERE no = met.no OFFSET 0
+           ) AS other
            WHERE mine.record = ANY($1::text[]) AND other.network <> mine.network AND other.hints && mine.hints""",
         list(records),
     )
@@ -135,10 +140,16 @@ async def drop_alike(conn: Connection, pairs: Iterable[Pair]) -> None:
     )
 
 
+# Pairs of which both are among some records. Asked for both at once, an index of (a, b) is looked up for each two.
+AMONG = """unnest($1::text[]) AS one CROSS JOIN LATERAL (SELECT * FROM alike WHERE a = one OFFSET 0) AS pair
+           WHERE b IN (SELECT unnest($1::text[]))"""
+
+
 async def points(conn: Connection, records: Sequence[str]) -> dict[Pair, int | None]:
     """The points of pairs among these records that are alike."""
     rows = await conn.fetch(
-        "SELECT a, b, points FROM alike WHERE a = ANY($1::text[]) AND b = ANY($1::text[])", list(records)
+        f"SELECT a, b, points FROM {AMONG}",  # noqa: S608 constant
+        list(records),
     )
     return {(row["a"], row["b"]): row["points"] for row in rows}
 
@@ -146,8 +157,8 @@ async def points(conn: Connection, records: Sequence[str]) -> dict[Pair, int | N
 async def best(conn: Connection, records: Sequence[str], limit: int) -> dict[Pair, Alike]:
     """How pairs among these records are alike, of so many with most points."""
     rows = await conn.fetch(
-        """SELECT a, b, points, features, why FROM alike WHERE a = ANY($1::text[]) AND b = ANY($1::text[])
-           ORDER BY points DESC, a, b LIMIT $2""",
+        f"""SELECT a, b, points, features, why FROM {AMONG}
+           ORDER BY points DESC, a, b LIMIT $2""",  # noqa: S608 constant
         list(records),
         limit,
     )
@@ -162,11 +173,10 @@ def features(kept: bytes) -> Features:
 async def set_why(conn: Connection, records: Sequence[str], left: Mapping[Pair, Why]) -> None:
     """Why pairs among these records are not one place; nothing is said of the others."""
     await conn.execute(
-        """UPDATE alike SET why = now.why
-           FROM alike was LEFT JOIN unnest($2::text[], $3::text[], $4::text[]) AS now(a, b, why)
-               ON now.a = was.a AND now.b = was.b
-           WHERE alike.a = was.a AND alike.b = was.b AND was.a = ANY($1::text[]) AND was.b = ANY($1::text[])
-             AND was.why IS DISTINCT FROM now.why""",
+        f"""UPDATE alike SET why = now.why
+           FROM (SELECT a, b, why FROM {AMONG} OFFSET 0) AS was
+               LEFT JOIN unnest($2::text[], $3::text[], $4::text[]) AS now(a, b, why) USING (a, b)
+           WHERE alike.a = was.a AND alike.b = was.b AND was.why IS DISTINCT FROM now.why""",  # noqa: S608 constant
         list(records),
         [a for a, _ in left],
         [b for _, b in left],
