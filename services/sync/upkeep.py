@@ -90,8 +90,8 @@ async def rebuild(pool: Pool, pen: Pen, adopted: Adopted, gauges: Gauges, progre
 
 async def _begun(conn: Connection, pen: Pen, adopted: Adopted, gauges: Gauges) -> tuple[Work, list[Head]]:
     """A merge, alone among all processes of this database, and the heads that it is to reach."""
-    await store.by_key(conn)
     head = await ledger.locked(conn)
+    await store.by_key(conn)
     followed = [n for n in await follow_store.nodes(conn) if n.mode == "follow"]
     hidden = await store.hidden(conn)
     work = Work(conn, pen, adopted, head, {n.node: n for n in followed}, hidden, gauges)
