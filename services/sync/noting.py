@@ -21,7 +21,7 @@ async def note(work: Work, changed: Sequence[str]) -> None:
     # A record that is none of a place any more, or that this version cannot read, leaves the place it was in.
     work.touched.update(r for r in changed if heard.is_place(latest.get(r)) or r in shown)
     turned = await _note_places(work, changed, latest)
-    await _note_alike(work, changed, turned, claimed)
+    await _note_alike(work, turned, claimed)
 
 
 async def neighbours(conn: Connection, records: Collection[str], policy: Policy) -> set[str]:
@@ -49,7 +49,7 @@ async def _note_claims(work: Work, changed: Sequence[str], latest: Mapping[str, 
     return {paired(a, b) for _, a, b in about}
 
 
-async def _note_places(work: Work, changed: Sequence[str], latest: Mapping[str, Latest]) -> list[str]:
+async def _note_places(work: Work, changed: Sequence[str], latest: Mapping[str, Latest]) -> set[str]:
     """Successors, copies and profiles of places as they are now; those of which the matcher sees something else."""
     mine = [x for r, x in latest.items() if work.counts(r)]
     read = [r for r in heard.places(mine, work.nodes).values() if isinstance(r, Record)]
@@ -62,15 +62,15 @@ async def _note_places(work: Work, changed: Sequence[str], latest: Mapping[str, 
     turned = [p for p in now.values() if p != known.get(p.record)]
     await alike_store.drop_profiles(work.conn, [record for record in known if record not in now])
     await alike_store.save_profiles(work.conn, turned, known)
-    return [p.record for p in turned]
+    return {p.record for p in turned}
 
 
-async def _note_alike(work: Work, changed: Sequence[str], turned: Sequence[str], claimed: set[Pair]) -> None:
+async def _note_alike(work: Work, turned: set[str], claimed: set[Pair]) -> None:
     """The pairs that are alike: of what has turned with what it meets, and of what owners say is the same."""
-    about = sorted({*turned, *(id for pair in claimed for id in pair)})
+    about = sorted(turned.union(*claimed))
     wished = pairing.wished(await store.claims_about(work.conn, about))
-    spoken = {pair for pair in wished if pair in claimed or not set(turned).isdisjoint(pair)}
-    pairs = {*await alike_store.met(work.conn, turned), *spoken, *claimed}
+    spoken = {pair for pair in wished if pair in claimed or not turned.isdisjoint(pair)}
+    pairs = {*await alike_store.met(work.conn, sorted(turned)), *spoken, *claimed}
     profiles = await alike_store.profiles(work.conn, {id for pair in pairs for id in pair})
     found = {}
     for pair in {paired(*pair) for pair in pairs}:

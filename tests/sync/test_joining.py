@@ -296,8 +296,7 @@ def view_of(records: Sequence[Record]) -> dict[str, bytes]:
 
 def places_of(records: Sequence[Record]) -> dict[str, View]:
     """The places of the view from scratch, by common id."""
-    views = (merge.merged(members, []) for members in merge.batch(records, []).clusters)
-    return {view.id: view for view in views if view is not None}
+    return merge.views(merge.batch(records, []).clusters, [])
 
 
 needs_lists = pytest.mark.skipif(not REAL.exists(), reason="needs the real lists beside the project")
