@@ -180,3 +180,11 @@ class Digest(Struct, frozen=True):
     view_root: str
     count: int
     heads: tuple[Head, ...]
+
+
+class Feature(Struct, frozen=True):
+    """How two records compare in one respect, and what that is worth."""
+
+    feature: str
+    level: str
+    points: int

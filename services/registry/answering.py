@@ -7,13 +7,14 @@ from collections.abc import Iterable, Iterator, Sequence
 import click
 import msgspec
 
+from schemas.view import Feature
 from services import cli
 from services.errors import Invalid
 from services.languages import Language
 from services.registry import app, wording
 from services.registry.claimant import claimant
 from services.registry.keys import configured
-from services.registry.proposing import Feature, Offer, Side, offers
+from services.registry.proposing import Offer, Side, offers
 from services.registry.settings import Settings
 
 # How many features of each kind are told: the strongest.

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from yarl import URL
 
 from schemas.place import RecordId
+from schemas.view import Feature
 from services import fetching, foreign
 from services.errors import Unavailable, Untrue
 from services.postgres import Pool
@@ -29,14 +30,6 @@ class Side(Struct, frozen=True):
     def owner(self) -> str:
         """The node that alone may write it."""
         return self.record.partition(":")[0]
-
-
-class Feature(Struct, frozen=True):
-    """How two records compare in one respect, and what that is worth."""
-
-    feature: str
-    level: str
-    points: int
 
 
 class Word(Struct, frozen=True):

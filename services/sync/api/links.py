@@ -3,7 +3,7 @@
 from msgspec import Struct
 
 from schemas.claim import Verdict
-from schemas.view import View
+from schemas.view import Feature, View
 from services import follow_store
 from services.postgres import Connection
 from services.sync import alike_store, explaining, heard, store
@@ -13,14 +13,6 @@ from services.sync.records import Record, owner
 
 # Of a place of very many records not all that is alike is told.
 MOST = 1000
-
-
-class Feature(Struct, frozen=True):
-    """How two records compare in one respect, and what that is worth."""
-
-    feature: str
-    level: str
-    points: int
 
 
 class Word(Struct, frozen=True):

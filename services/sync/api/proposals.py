@@ -11,13 +11,14 @@ from msgspec import Meta, Struct
 
 from schemas.event import PLACE_PUT, Event
 from schemas.place import RecordId
+from schemas.view import Feature
 from services import follow_store, foreign, http
 from services.http import Route
 from services.postgres import Connection
 from services.sync import alike_store, store
 from services.sync.alike_store import Open, Sought
 from services.sync.api import items
-from services.sync.api.links import Feature, Word
+from services.sync.api.links import Word
 from services.sync.api.reading import moment
 from services.sync.context import POLICY
 from services.sync.records import RECORD_ID, owner
