@@ -15,7 +15,7 @@ from bench.replication import replica
 from demo.postgres import Postgres
 from schemas.event import Event
 from schemas.place import Place
-from services.sync import items, merge
+from services.sync import merge
 from services.sync.merge import Record
 
 
@@ -59,7 +59,7 @@ def matcher(raws: list[bytes]) -> float:
         view = merge.merged([record], [])
         assert view is not None
         merge.entry(view.id, merge.view_bytes(view))
-        items.feature(view, merge.public(view), merge.traits(view))
+        changes.feature(view)
     return len(raws) / (time.perf_counter() - started)
 
 

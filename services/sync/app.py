@@ -34,7 +34,18 @@ from services.postgres import Pool
 from services.sync import adopting, api, asking, following, trust, witnesses, work, worker
 from services.sync.api import reading
 from services.sync.asking import Door
-from services.sync.context import DOOR, FOLLOWING, NEWS, POLICY, POOL, SETTINGS, TRUST
+from services.sync.context import (
+    ANSWERS,
+    DOOR,
+    FOLLOWING,
+    NEWS,
+    POLICY,
+    POOL,
+    POSITION,
+    SETTINGS,
+    TRUST,
+)
+from services.sync.position import Answers, Position
 from services.sync.settings import PREFIX, Settings
 from services.sync.trust import InForce, Trust
 
@@ -81,6 +92,7 @@ def build(
     app.on_response_prepare.append(reading.name_moment)
     metrics = app[http.METRICS]
     app[POOL], app[SETTINGS], app[TRUST], app[NEWS] = pool, settings, InForce(trusted), Bell()
+    app[POSITION], app[ANSWERS] = Position(), Answers(settings.answers_bytes)
     app[DOOR], app[POLICY] = door, adopting.adopted(settings.policy)
     app[LEDGER] = Published(pool=pool, pen=pen, bell=Bell(), snapshots=asyncio.Semaphore(2))
     app[worker.RELAY], app[worker.MERGE] = relay.Gauges(metrics), work.Gauges(metrics)

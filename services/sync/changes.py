@@ -1,6 +1,7 @@
 """A change of the view as it is stored and as it is told."""
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Any, overload
 
 import msgspec
@@ -12,12 +13,16 @@ from schemas.event import Erasure
 from schemas.view import Notice, Noticed, RemoveReason, Traits, View, ViewPut, ViewRemove
 from services.canonical import fold
 from services.ledger import Draft
-from services.sync import items, merge
+from services.sync import fields, items, merge
 from services.sync.records import owner
 from services.sync.store import Saved
 
 MOST_DATA = 240 * 1024
 MOST_CAUSES = 100
+# Another number as soon as `saved` makes other rows of a place, so that those that are stored are written again.
+COLUMNS = 1
+# How much of each kind of text is searched.
+MOST_WORDS = 4000
 # How many words of a kind an event tells, the more the better.
 LIST_LENGTHS = (100_000, 1000, 100, 10)
 # For each touched record, the events that touched it.
@@ -41,31 +46,51 @@ def saved(now: Shown) -> Saved:
     """A place as it is stored."""
     view, traits, place = now.view, now.traits, now.place
     body = merge.view_bytes(view)
-    city = (place.get("address") or {}).get("city") or ""
-    texts = (place["name"], *place.get("alternate_names", ()), city, place.get("summary") or "")
+    address = place.get("address") or {}
     return Saved(
         id=view.id,
         bucket=merge.bucket(view.id),
         entry=merge.entry(view.id, body),
         body=body,
-        item=items.feature(view, place, traits),
-        words=fold(" ".join(texts)),
+        item=items.feature(view, place, traits, licenses := merge.licenses(view)),
+        words=_words(place),
+        name=place["name"],
+        folded=fold(place["name"]),
+        kind=place.get("kind"),
         networks=view.networks,
         families=traits.families,
+        types=traits.types,
+        services=tuple(place.get("services", ())),
+        labels=traits.labels,
         status=traits.status,
+        postcode=address.get("postcode"),
+        city=address.get("city"),
+        country=address.get("country"),
         departement=traits.departement,
         insee=traits.insee,
         lat=traits.lat,
         lon=traits.lon,
-        licenses=merge.licenses(view),
+        precision=(place.get("position") or {}).get("precision"),
+        opened_year=items.year(place.get("opened_on")),
+        closed_year=items.year(place.get("closed_on")),
+        licenses=licenses,
+        voices=items.voices(view),
+        updated=datetime.fromisoformat(fields.moment(view.updated) or merge.LONG_AGO),
         hidden=merge.hidden(view),
     )
+
+
+def _words(place: Mapping[str, Any]) -> str:
+    """What a text search finds, folded: a line each for the name, other names, the city and the summary."""
+    city = (place.get("address") or {}).get("city") or ""
+    lines = (place["name"], " ".join(place.get("alternate_names", ())), city, place.get("summary") or "")
+    return "\n".join(fold(line)[:MOST_WORDS] for line in lines)
 
 
 def feature(view: View) -> bytes:
     """A place as a flat feature."""
     now = shown(view)
-    return items.feature(view, now.place, now.traits)
+    return items.feature(view, now.place, now.traits, merge.licenses(view))
 
 
 def cause(view: View, why: Why) -> tuple[str, ...]:

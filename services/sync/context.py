@@ -7,6 +7,7 @@ from services.follow import Context
 from services.postgres import Pool
 from services.sync.asking import Door
 from services.sync.policy import Adopted
+from services.sync.position import Answers, Position
 from services.sync.settings import Settings
 from services.sync.trust import InForce
 
@@ -18,4 +19,7 @@ TRUST = web.AppKey("trust", InForce)
 FOLLOWING = web.AppKey("following", Context)
 # Rung when a followed log has moved, or when others are listened to.
 NEWS = web.AppKey("news", Bell)
+# Where the view stands, and answers that hold while it does.
+POSITION = web.AppKey("position", Position)
+ANSWERS = web.AppKey("answers", Answers)
 DOOR = web.AppKey("door", Door)

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from schemas import event
 from services.postgres import Connection
-from services.sync import alike_store, heard, pairing, store
+from services.sync import alike_store, heard, pairing, spoken, store
 from services.sync.policy import Policy
 from services.sync.profiles import profile
 from services.sync.records import Pair, Record, copied, paired
@@ -22,6 +22,7 @@ async def note(work: Work, changed: Sequence[str]) -> None:
     work.touched.update(r for r in changed if heard.is_place(latest.get(r)) or r in shown)
     turned = await _note_places(work, changed, latest)
     await _note_alike(work, turned, claimed)
+    await spoken.note(work, changed, latest)
 
 
 async def neighbours(conn: Connection, records: Collection[str], policy: Policy) -> set[str]:

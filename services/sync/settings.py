@@ -54,3 +54,6 @@ class Settings(Struct, frozen=True):
         30.0
     )
     max_connections: Annotated[int, Meta(ge=1, description="HTTP connections at the same time.")] = 1000
+    answers_bytes: Annotated[
+        int, Meta(ge=0, description="Memory for answers that are kept until the view changes, in bytes.")
+    ] = 32 * 1024 * 1024

@@ -1,7 +1,7 @@
 """Every SQL statement of the sync, one function each."""
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from datetime import date
+from datetime import date, datetime
 
 from msgspec import Struct, convert
 
@@ -12,10 +12,10 @@ from services.sync.records import Said
 
 
 class Saved(Struct, frozen=True):
-    """A place of the view as it is stored: canonical bytes, entry in its bucket, flat feature, what filters use.
+    """A place of the view as it is stored: canonical bytes, entry in its bucket, flat feature, what lists go by.
 
-    `licenses`: those of the records that give it values, as `merge.licenses` has them. `hidden`: nobody is told where
-    it is.
+    `words`: what a text search finds, folded, a line each for name, other names, city and summary. `licenses`: those
+    of the records that give it values, as `merge.licenses` has them. `hidden`: nobody is told where it is.
     """
 
     id: str
@@ -24,14 +24,28 @@ class Saved(Struct, frozen=True):
     body: bytes
     item: bytes
     words: str
+    name: str
+    folded: str
+    kind: str | None
     networks: tuple[str, ...]
     families: tuple[str, ...]
+    types: tuple[str, ...]
+    services: tuple[str, ...]
+    labels: tuple[str, ...]
     status: str
+    postcode: str | None
+    city: str | None
+    country: str | None
     departement: str | None
     insee: str | None
     lat: float | None
     lon: float | None
+    precision: str | None
+    opened_year: int | None
+    closed_year: int | None
     licenses: tuple[str, ...]
+    voices: int
+    updated: datetime
     hidden: bool
 
 
@@ -66,20 +80,6 @@ class Masked(Struct, frozen=True):
     record: str
     reason: str
     since: date | None
-
-
-class Asked(Struct, frozen=True):
-    """Which places a list shows. `words` is folded; `bbox` is west, south, east, north; `after` a common id."""
-
-    ids: tuple[str, ...] | None = None
-    networks: tuple[str, ...] = ()
-    families: tuple[str, ...] = ()
-    statuses: tuple[str, ...] = ()
-    departements: tuple[str, ...] = ()
-    insee: tuple[str, ...] = ()
-    bbox: tuple[float, float, float, float] | None = None
-    words: tuple[str, ...] = ()
-    licenses: tuple[str, ...] = ()
 
 
 async def by_key(conn: Connection) -> None:
@@ -129,15 +129,49 @@ async def basis(conn: Connection) -> tuple[str, str] | None:
     return None if row is None else (row["followed"], row["policy"])
 
 
-async def set_basis(conn: Connection, followed: str, policy: str, document: bytes) -> None:
-    """By what followed set and policy, its id and itself, the view is made."""
+class Basis(Struct, frozen=True):
+    """By what the view is made: the followed set, the policy, its id and itself; a new one in these columns."""
+
+    followed: str
+    policy: str
+    document: bytes
+    columns: int
+
+
+async def set_basis(conn: Connection, basis: Basis) -> None:
+    """By what the view is made from now on."""
     await conn.execute(
-        """INSERT INTO merge (followed, policy, document) VALUES ($1, $2, $3)
+        """INSERT INTO merge (followed, policy, document, columns) VALUES ($1, $2, $3, $4)
            ON CONFLICT (singleton) DO UPDATE SET followed = $1, policy = $2, document = $3""",
-        followed,
-        policy,
-        document,
+        basis.followed,
+        basis.policy,
+        basis.document,
+        basis.columns,
     )
+
+
+async def turn(conn: Connection) -> None:
+    """What answers lean on is another from now on, although our log does not say so: rows, words, areas."""
+    await conn.execute("UPDATE merge SET turns = turns + 1")
+
+
+async def standing(conn: Connection) -> tuple[int, int, int]:
+    """Where our own log stands, its epoch and size, and how often `turn` was called."""
+    (row,) = await conn.fetch(
+        "SELECT h.epoch, h.size, coalesce(m.turns, 0) AS turns FROM ledger_head h LEFT JOIN merge m ON true"
+    )
+    return row["epoch"], row["size"], row["turns"]
+
+
+async def columns(conn: Connection) -> int | None:
+    """Which version of its columns the view is stored in; None before there is a view."""
+    version: int | None = await conn.fetchval("SELECT columns FROM merge")
+    return version
+
+
+async def set_columns(conn: Connection, version: int) -> None:
+    """In which version of its columns the view is stored from now on."""
+    await conn.execute("UPDATE merge SET columns = $1", version)
 
 
 async def policy_document(conn: Connection) -> bytes | None:
@@ -206,6 +240,7 @@ async def records_of(conn: Connection, node: str) -> list[str]:
            UNION SELECT record FROM unread WHERE starts_with(record, $1 || ':')
            UNION SELECT record FROM successor WHERE starts_with(record, $1 || ':')
            UNION SELECT record FROM profile WHERE starts_with(record, $1 || ':')
+           UNION SELECT record FROM spoken WHERE starts_with(record, $1 || ':')
            UNION SELECT record FROM follow_record WHERE node = $1""",
         node,
     )
@@ -353,8 +388,8 @@ async def neighbours(conn: Connection, records: Iterable[str], least: int, lifte
 
 
 async def forget_said(conn: Connection) -> None:
-    """Keep nothing of what was read of claims and withdrawals."""
-    for table in ("claim", "successor", "unread"):
+    """Keep nothing of what was read of claims, withdrawals, words and areas."""
+    for table in ("claim", "successor", "unread", "spoken"):
         await conn.execute(f"DELETE FROM {table}")  # noqa: S608 constants
 
 
@@ -426,43 +461,24 @@ async def set_members(conn: Connection, views: Mapping[str, str]) -> None:
 async def remove_views(conn: Connection, ids: Sequence[str]) -> None:
     """Places that are no longer in the view."""
     if ids:
-        await conn.execute("DELETE FROM view WHERE id = ANY($1::text[])", list(ids))
+        await conn.execute(
+            """WITH gone AS (DELETE FROM view WHERE id = ANY($1::text[]) RETURNING id)
+               INSERT INTO unsearched (id) SELECT id FROM gone""",
+            list(ids),
+        )
 
 
 async def save_views(conn: Connection, saved: Sequence[Saved]) -> None:
-    """Places as they stand now."""
+    """Places as they stand now; they are to be searched anew."""
     await conn.execute(
-        """INSERT INTO view (id, bucket, entry, body, item, words, networks, families, status, departement,
-                             insee, lat, lon, licenses, hidden)
-           SELECT id, bucket, entry, body, item, words, string_to_array(networks, ' '),
-                  string_to_array(families, ' '), status, departement, insee, lat, lon,
-                  string_to_array(licenses, ' '), hidden
-           FROM unnest($1::text[], $2::smallint[], $3::bytea[], $4::bytea[], $5::bytea[], $6::text[],
-                       $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::float8[],
-                       $13::float8[], $14::text[], $15::boolean[])
-                AS t(id, bucket, entry, body, item, words, networks, families, status, departement, insee,
-                     lat, lon, licenses, hidden)
-           ON CONFLICT (id) DO UPDATE SET
-               entry = excluded.entry, body = excluded.body, item = excluded.item, words = excluded.words,
-               networks = excluded.networks, families = excluded.families, status = excluded.status,
-               departement = excluded.departement, insee = excluded.insee, lat = excluded.lat,
-               lon = excluded.lon, licenses = excluded.licenses, hidden = excluded.hidden""",
-        [v.id for v in saved],
-        [v.bucket for v in saved],
-        [v.entry for v in saved],
-        [v.body for v in saved],
-        [v.item for v in saved],
-        [v.words for v in saved],
-        [" ".join(v.networks) for v in saved],
-        [" ".join(v.families) for v in saved],
-        [v.status for v in saved],
-        [v.departement for v in saved],
-        [v.insee for v in saved],
-        [v.lat for v in saved],
-        [v.lon for v in saved],
-        [" ".join(v.licenses) for v in saved],
-        [v.hidden for v in saved],
+        SAVE,
+        *([_cell(getattr(one, name)) for one in saved] for name in Saved.__struct_fields__),
     )
+
+
+def _cell(value: object) -> object:
+    """A value as `SAVE` takes it: no item of a list has a space in it."""
+    return " ".join(value) if isinstance(value, tuple) else value
 
 
 async def refresh_buckets(conn: Connection, buckets: Sequence[int]) -> None:
@@ -517,47 +533,6 @@ async def recount_places(conn: Connection) -> None:
     )
 
 
-def _selection(asked: Asked) -> tuple[str, list[object]]:
-    """The WHERE clause and arguments of a list of places."""
-    box = asked.bbox or (None, None, None, None)
-    clause = """($1::text[] IS NULL OR id IN (SELECT view FROM member WHERE record = ANY($1)))
-        AND ($2::text[] = '{}' OR networks && $2)
-        AND ($3::text[] = '{}' OR families && $3)
-        AND ($4::text[] = '{}' OR status = ANY($4))
-        AND ($5::text[] = '{}' OR departement = ANY($5))
-        AND ($6::text[] = '{}' OR insee = ANY($6))
-        AND ($7::float8 IS NULL OR (lat BETWEEN $8 AND $10 AND
-             CASE WHEN $7 <= $9 THEN lon BETWEEN $7 AND $9 ELSE lon >= $7 OR lon <= $9 END))
-        AND words LIKE ALL ($11::text[])
-        AND ($12::text[] = '{}' OR licenses && $12)"""
-    patterns = ["%" + w + "%" for w in asked.words]
-    ids = None if asked.ids is None else list(asked.ids)
-    lists = [asked.networks, asked.families, asked.statuses, asked.departements, asked.insee]
-    return clause, [ids, *map(list, lists), *box, patterns, list(asked.licenses)]
-
-
-async def items(
-    conn: Connection, asked: Asked, *, after: str | None, offset: int, limit: int
-) -> list[tuple[str, bytes]]:
-    """Flat features of a page, by common id."""
-    clause, arguments = _selection(asked)
-    rows = await conn.fetch(
-        f"""SELECT id, item FROM view WHERE {clause} AND ($13::text IS NULL OR id > $13)
-            ORDER BY id OFFSET $14 LIMIT $15""",  # noqa: S608 constant
-        *arguments,
-        after,
-        offset,
-        limit,
-    )
-    return [(row["id"], row["item"]) for row in rows]
-
-
-async def matched(conn: Connection, asked: Asked) -> int:
-    """How many places a list has in all."""
-    clause, arguments = _selection(asked)
-    return int(await conn.fetchval(f"SELECT count(*) FROM view WHERE {clause}", *arguments))  # noqa: S608
-
-
 async def found(conn: Connection, record: str) -> tuple[str, bytes, bytes] | None:
     """The place that any member id finds: common id, canonical bytes, flat feature."""
     row = await conn.fetchrow(
@@ -579,12 +554,37 @@ async def voices(conn: Connection, records: Sequence[str]) -> list[Voiced]:
 
 
 SAVED = ", ".join(Saved.__struct_fields__)
+# Of what type each column of a place is; lists go to the database as text.
+TYPES = {
+    **dict.fromkeys(("entry", "body", "item"), "bytea"),
+    **dict.fromkeys(("opened_year", "closed_year", "voices"), "integer"),
+    **dict.fromkeys(("lat", "lon"), "double precision"),
+    "bucket": "smallint",
+    "updated": "timestamptz",
+    "hidden": "boolean",
+}
+LISTS = ("networks", "families", "types", "services", "labels", "licenses")
+SAVE = f"""
+    WITH saved AS (
+        INSERT INTO view ({SAVED})
+        SELECT {", ".join(f"string_to_array({n}, ' ')" if n in LISTS else n for n in Saved.__struct_fields__)}
+        FROM unnest({", ".join(f"${i}::{TYPES.get(n, 'text')}[]" for i, n in enumerate(Saved.__struct_fields__, 1))})
+             AS t({SAVED})
+        ON CONFLICT (id) DO UPDATE SET {", ".join(f"{n} = excluded.{n}" for n in Saved.__struct_fields__)}
+        RETURNING id)
+    INSERT INTO unsearched (id) SELECT id FROM saved"""  # noqa: S608 constants
 
 
 async def every_view(conn: Connection) -> AsyncIterator[Saved]:
     """All places of the view, by common id. Needs an open transaction."""
     async for row in conn.cursor(f"SELECT {SAVED} FROM view ORDER BY id", prefetch=500):  # noqa: S608
         yield convert(row, Saved)
+
+
+async def every_body(conn: Connection) -> AsyncIterator[bytes]:
+    """The canonical bytes of all places of the view. Needs an open transaction."""
+    async for row in conn.cursor("SELECT body FROM view ORDER BY id", prefetch=500):
+        yield row["body"]
 
 
 async def stored_views(conn: Connection, ids: Sequence[str]) -> dict[str, tuple[bytes, bytes]]:

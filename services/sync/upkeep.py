@@ -6,16 +6,17 @@ computed is pure (`merge.py`).
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 
+import msgspec
 from asyncpg import SerializationError
 
 from schemas.event import Event
-from schemas.view import Head
+from schemas.view import Head, View
 from services import follow_store, foreign, ledger, merkle, postgres, proofs
 from services.follow_store import Node
 from services.ledger import Pen
 from services.merkle import Range
 from services.postgres import Connection, Pool
-from services.sync import alike_store, digest, merge, noting, placing, policy, store
+from services.sync import alike_store, changes, digest, merge, noting, placing, policy, store
 from services.sync.policy import Adopted
 from services.sync.work import Gauges, Work
 
@@ -40,6 +41,23 @@ async def count(pool: Pool, gauges: Gauges) -> None:
     """Tell how many places the view has, as a start."""
     async with pool.acquire() as conn:
         gauges.places.set(await store.count_views(conn))
+
+
+async def read_off(pool: Pool) -> None:
+    """Write what lists go by for places that another version of this service has stored, once."""
+    async with pool.acquire() as conn, conn.transaction():
+        await ledger.locked(conn)
+        if await store.columns(conn) == changes.COLUMNS:
+            return
+        batch: list[store.Saved] = []
+        async for body in store.every_body(conn):
+            batch.append(changes.saved(changes.shown(msgspec.json.decode(body, type=View))))
+            if len(batch) == CHUNK:
+                await store.save_views(conn, batch)
+                batch = []
+        await store.save_views(conn, batch)
+        await store.set_columns(conn, changes.COLUMNS)
+        await store.turn(conn)
 
 
 async def merge_once(
@@ -130,8 +148,11 @@ async def _stand_at(work: Work, before: Mapping[str, Head], heads: Sequence[Head
     await store.set_merged(conn, [h for h in heads if before.get(h.node) != h])
     await store.set_rewinds(conn, {n.node: n.rewinds for n in work.nodes.values()})
     if await store.basis(conn) != _basis(work):
-        await store.set_basis(conn, *_basis(work), policy.document(work.adopted.policy))
+        document = policy.document(work.adopted.policy)
+        await store.set_basis(conn, store.Basis(*_basis(work), document, changes.COLUMNS))
         await store.set_merged_hidden(conn, work.hidden)
+    if work.spoken or work.rows or work.anew:
+        await store.turn(conn)
     if moved := {node: more for node, more in work.voices.items() if more}:
         await store.add_places(conn, moved)
 

@@ -34,7 +34,8 @@ class Work(Struct):
     `touched`: records whose places may be others. `why`: for records that claims are about, the events that
     said so; `changed`: records whose own latest event is the cause. `erasing`: events of our own log that show
     erased content, by the record they are of. `anew`: places are written whatever is stored of them; `rows`: also
-    those that stay as they are, as the rows of the view may tell more than they did.
+    those that stay as they are, as the rows of the view may tell more than they did. `spoken`: words
+    or areas are others now.
     """
 
     conn: Connection
@@ -50,6 +51,7 @@ class Work(Struct):
     erasing: dict[str, list[bytes]] = {}
     anew: bool = False
     rows: bool = False
+    spoken: bool = False
     dirty: set[int] = set()
     places: int = 0
     voices: collections.Counter[str] = msgspec.field(default_factory=collections.Counter)

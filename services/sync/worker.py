@@ -9,8 +9,8 @@ from asyncpg import SerializationError
 from services import ledger, ledger_work, observed_store, postgres, relay
 from services.ledger_http import LEDGER
 from services.run import Loops, calm, keep
-from services.sync import following, trust, upkeep, witnesses, work
-from services.sync.context import FOLLOWING, NEWS, POLICY, POOL, SETTINGS, TRUST
+from services.sync import following, searching, trust, upkeep, witnesses, work
+from services.sync.context import FOLLOWING, NEWS, POLICY, POOL, POSITION, SETTINGS, TRUST
 from services.sync.following import Followers
 
 RELAY = web.AppKey("relay", relay.Gauges)
@@ -20,6 +20,8 @@ WITNESSED = web.AppKey("witnessed", witnesses.Gauges)
 GATHER = 0.005
 # Witnesses are asked each minute, for the first time soon; a little by chance, so that not all are at once.
 ASK_SOON, ASK_EVERY = 3.0, 60.0
+# Seconds after which it is looked where the view stands, and what is to be read for searching, unasked.
+LOOK_EVERY, SEARCH_EVERY = 0.1, 1.0
 # Checkpoints of others: the latest ones, and of the older ones one for so many events.
 RECENT_CHECKPOINTS = 500
 
@@ -36,6 +38,7 @@ async def merge(app: web.Application) -> None:
     """Keep the view in step with what was followed."""
 
     async def run() -> None:
+        await upkeep.read_off(app[POOL])
         await upkeep.count(app[POOL], app[MERGE])
         while True:
             heard = app[NEWS].heard
@@ -46,12 +49,43 @@ async def merge(app: web.Application) -> None:
                 continue
             calm()
             if moved:
+                # Who is told of a change, reads it.
+                await app[POSITION].look(app[POOL])
                 app[LEDGER].bell.ring()
                 await asyncio.sleep(GATHER)
             else:
                 await app[NEWS].wait(heard, 1.0)
 
     await keep("merge", run, upkeep.WEATHER)
+
+
+async def stand(app: web.Application) -> None:
+    """Look where the view stands: other processes merge as well."""
+
+    async def run() -> None:
+        while True:
+            heard = app[LEDGER].bell.heard
+            await app[POSITION].look(app[POOL])
+            calm()
+            await app[LEDGER].bell.wait(heard, LOOK_EVERY)
+
+    await keep("stand", run, postgres.WEATHER)
+
+
+async def search(app: web.Application) -> None:
+    """Read places that have changed for searching."""
+
+    async def run() -> None:
+        async with postgres.locked(app[POOL], "search"):
+            while True:
+                heard = app[LEDGER].bell.heard
+                async with app[POOL].acquire() as conn:
+                    read = await searching.read_changed(conn)
+                calm()
+                if not read:
+                    await app[LEDGER].bell.wait(heard, SEARCH_EVERY)
+
+    await keep("search", run, postgres.WEATHER)
 
 
 async def publish(app: web.Application) -> None:
@@ -100,6 +134,8 @@ async def witness(app: web.Application) -> None:
 LOOPS: Loops = {
     "follow": follow,
     "merge": merge,
+    "stand": stand,
+    "search": search,
     "relay": publish,
     "prove": prove,
     "thin": thin,

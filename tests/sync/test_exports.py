@@ -90,7 +90,7 @@ async def test_what_may_not_be_combined_is_a_link(kept: Kept) -> None:
         "Avec fermé": kept.link("Avec fermé", here, there),
         "Avec sans": kept.link("Avec sans", here, silent),
     }
-    assert listed[kept.ids["Avec sans"]]["properties"]["license"] is None
+    assert listed[kept.ids["Avec sans"]]["properties"]["licenses"] == "?;etalab-2.0"
 
 
 async def test_what_is_free_stands_alone(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,7 +122,7 @@ async def test_the_past_of_files_is_what_events_tell(kept: Kept, monkeypatch: py
     assert past.keys() == kept.ids.keys()
     for name in ("Libre", "Partagé"):
         told, shown = past[name]["properties"], was[name]["properties"]
-        assert (told["name"], told["summary"], told["license"]) == (name, None, shown["license"])
+        assert (told["name"], told["summary"], told["licenses"]) == (name, None, shown["licenses"])
     for name in ("Avec partagé", "Fermé", "Sans", "Avec fermé", "Avec sans"):
         assert past[name] == was[name]
     # What no event could hold says no licence.

@@ -28,7 +28,7 @@ def put() -> tuple[ViewPut, bytes]:
     assert view is not None
     now = changes.shown(view)
     draft = changes.put(A, now, None, {}, {})
-    return msgspec.json.decode(draft.data, type=ViewPut), items.feature(view, now.place, now.traits)
+    return msgspec.json.decode(draft.data, type=ViewPut), changes.feature(view)
 
 
 def test_an_event_tells_the_feature_that_stood() -> None:

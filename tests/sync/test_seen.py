@@ -93,13 +93,14 @@ async def test_only_some_licences_are_read(shared: Shared) -> None:
     assert both["Ici"]["summary"] == "de là"
 
 
-async def test_rows_of_an_older_version_are_filled(shared: Shared) -> None:
-    """What the rows of the view tell beside its places is written again when the policy has changed."""
+@pytest.mark.parametrize("older", ["policy = repeat('0', 64)", "columns = 0"])
+async def test_rows_of_an_older_version_are_filled(shared: Shared, older: str) -> None:
+    """What the rows of the view tell beside its places is written again when the policy or the columns are others."""
     await shared.sync.stop()
     connection = await asyncpg.connect(shared.sync.settings.database_url)
     try:
         await connection.execute("UPDATE view SET licenses = '{}'")
-        await connection.execute("UPDATE merge SET policy = repeat('0', 64)")
+        await connection.execute(f"UPDATE merge SET {older}")
     finally:
         await connection.close()
     await shared.sync.start()

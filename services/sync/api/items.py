@@ -3,57 +3,72 @@
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
-from hashlib import sha256
-from typing import Annotated, Literal
+from datetime import datetime
+from typing import Annotated, Any, Literal
 
 import msgspec
 from aiohttp import web
-from msgspec import Meta, Struct
+from msgspec import Meta
 from yarl import URL
 
-from schemas.place import License, Status
-from schemas.subscription import Departement
-from services import follow_store, http
-from services.canonical import fold
-from services.errors import Fault, Malformed
+from services import http
 from services.http import Route
-from services.postgres import Connection, literal
-from services.sync import changes, store
+from services.postgres import Connection
+from services.sync import changes, items_store, store
 from services.sync.api import places
-from services.sync.api.reading import CURSOR, moment, why_not
+from services.sync.api.reading import kept, matched, moment, why_not
 from services.sync.api.seen import as_asked, asked_for
+from services.sync.api.selecting import Filters, mistake, selection
 from services.sync.context import POLICY, SETTINGS
+from services.sync.items import PROPERTIES, Shape, shaped
+from services.sync.items_store import Order, Page, Row
 from services.sync.merge import WHOLE
 
 GEOJSON = "application/geo+json"
 MOST = 10_000
 # Places that are worked out again for their reader.
 MOST_REREAD = 1_000
+MOST_KEYS = 4
 RECORD = re.compile(r"[a-z2-7]{26}:[0-9a-f-]{36}")
+NAMES = frozenset(each.name for each in PROPERTIES)
+# The values by which places are sorted, as a page token tells them.
+SORTS: dict[str, type] = {
+    **dict.fromkeys(("name", "city", "postcode", "departement", "status"), str),
+    **dict.fromkeys(("opened_year", "closed_year", "voices"), int),
+    **dict.fromkeys(("distance", "relevance"), float),
+    "updated": datetime,
+}
 
 
-class Query(Struct, frozen=True):
-    """Which places, and how to show them. `limit` is clamped to 1 to 10,000; `bbox` has 4 or 6 numbers; `q` is
-    accent-blind.
+class Query(Filters, frozen=True, rename={"filter_lang": "filter-lang", "skip_geometry": "skipGeometry"}):
+    """Which places, and how to show them.
 
-    With `voice` that network's values are shown first; with `license` only what records under one of these
-    licences say, and only places that have such a record. `limit` is clamped to 1,000 then, and the other
-    parameters choose among the places as they are shown without.
+    With `voice` that network's values are shown first; with `license` only what records under one of these licences
+    say. `limit` is clamped to 1,000 then, and the other parameters choose among the places as they are shown without.
     """
 
-    limit: int = 100
-    page: str | None = None
-    offset: Annotated[int, Meta(ge=0, le=10_000)] = 0
-    bbox: tuple[float, ...] | None = None
-    ids: tuple[str, ...] | None = None
-    network: tuple[str, ...] = ()
-    family: tuple[str, ...] = ()
-    status: tuple[Status, ...] = ()
-    departement: tuple[Departement, ...] = ()
-    insee: tuple[str, ...] = ()
-    q: Annotated[str, Meta(max_length=200)] | None = None
-    voice: str | None = None
-    license: tuple[License, ...] = ()
+    limit: Annotated[int, Meta(description="How many at most: clamped to 1 to 10,000.")] = 100
+    page: Annotated[
+        str | None, Meta(description="The token that the page before gave in its `next` link.")
+    ] = None
+    offset: Annotated[
+        int, Meta(ge=0, le=10_000, description="How many to pass over; `next` links need none.")
+    ] = 0
+    sortby: Annotated[
+        tuple[str, ...],
+        Meta(
+            max_length=MOST_KEYS,
+            description="Keys, downwards after a `-`: "
+            + ", ".join(SORTS)
+            + ". Without it by distance after `near`, by relevance after `q`, else by id.",
+        ),
+    ] = ()
+    properties: Annotated[tuple[str, ...] | None, Meta(description="Which properties to tell.")] = None
+    skip_geometry: Annotated[bool, Meta(description="Whether to leave the position out.")] = False
+    voice: Annotated[
+        str | None, Meta(description="A network whose values go first, by node id or our name.")
+    ] = None
+    filter_lang: Annotated[Literal["cql2-text"], Meta(description="The language of `filter`.")] = "cql2-text"
     f: Literal["json", "geojson"] = "json"
 
 
@@ -63,102 +78,84 @@ class Plain(places.Query, frozen=True):
     f: Literal["json", "geojson"] = "json"
 
 
-def mistake(where: str, what: str) -> Malformed:
-    """A parameter that is well formed and cannot be meant."""
-    return Malformed("The query is not right.", faults=(Fault(where, what),))
-
-
-def box(numbers: Sequence[float] | None) -> tuple[float, float, float, float] | None:
-    """West, south, east, north of a bbox of 4 numbers, or of 6 with heights, which are left out."""
-    if numbers is None:
-        return None
-    if len(numbers) not in (4, 6):
-        raise mistake("bbox", "A bbox has 4 or 6 numbers.")
-    half = len(numbers) // 2
-    west, south, east, north = numbers[0], numbers[1], numbers[half], numbers[half + 1]
-    if not (-180 <= west <= 180 and -180 <= east <= 180 and -90 <= south <= north <= 90):
-        raise mistake("bbox", "A bbox is west,south,east,north in degrees, south not above north.")
-    return west, south, east, north
-
-
-async def networks(conn: Connection, names: Sequence[str]) -> tuple[str, ...]:
-    """Node ids of networks given by id or alias."""
-    known = {n.alias: n.node for n in await follow_store.nodes(conn)}
-    return tuple(known.get(name, name) for name in names)
-
-
-async def selection(conn: Connection, query: Query) -> store.Asked:
-    """The places that a query asks for."""
-    words = tuple(literal(w) for w in fold(query.q or "").split())
-    return store.Asked(
-        ids=query.ids,
-        networks=await networks(conn, query.network),
-        families=query.family,
-        statuses=query.status,
-        departements=query.departement,
-        insee=query.insee,
-        bbox=box(query.bbox),
-        words=words,
-        licenses=query.license,
+def orders(query: Query) -> tuple[Order, ...]:
+    """By what a list is sorted, before common ids."""
+    given = query.sortby or (("distance",) if query.near else ("-relevance",) if query.q else ())
+    # In an address that was not encoded, a plus is a space.
+    found = tuple(
+        Order(key.lstrip("+ -"), down=key.startswith("-")) for key in given if key not in ("id", "+id")
     )
+    for order in found:
+        if order.key not in SORTS:
+            raise mistake("sortby", "One can sort by {keys}.", {"keys": ", ".join(SORTS)})
+        if order.key == "distance" and query.near is None:
+            raise mistake("sortby", "A distance is one from somewhere: give `near` as well.")
+    return found
 
 
-def token(id: str) -> str:
+def token(row: Row) -> str:
     """The token of the page after this place."""
-    return urlsafe_b64encode(id.encode()).rstrip(b"=").decode()
+    return urlsafe_b64encode(msgspec.json.encode(row.keys)).rstrip(b"=").decode()
 
 
-def after(page: str | None) -> str | None:
-    """The common id after which a page starts."""
+def after(page: str | None, order: Sequence[Order]) -> tuple[Any, ...] | None:
+    """The place after which a page starts, by its keys and its common id."""
     if page is None:
         return None
+    types = (*(SORTS[each.key] for each in order), str)
     try:
-        found = urlsafe_b64decode(page + "=" * (-len(page) % 4)).decode()
-    except ValueError:
-        found = ""
+        raw = urlsafe_b64decode(page + "=" * (-len(page) % 4))
+        found: tuple[Any, ...] = msgspec.json.decode(raw, type=tuple[types])  # type: ignore[valid-type]
+    except (ValueError, RecursionError):
+        found = ("",)
     # The decoder passes over characters that are none of its own.
-    if not RECORD.fullmatch(found) or token(found) != page:
-        raise mistake("page", "Use the token that the page before gave in its `next` link.")
+    if not RECORD.fullmatch(found[-1]) or token(Row("", b"", found)) != page:
+        raise mistake(
+            "page", "Use the token that the page before gave in its `next` link, with the same query."
+        )
     return found
 
 
 async def list_items(request: web.Request) -> web.Response:
-    """Places of the view as a GeoJSON FeatureCollection, by common id."""
+    """Places of the view as a GeoJSON FeatureCollection."""
     query = http.asked(request, Query)
+    order = orders(query)
     most = MOST_REREAD if query.voice or query.license else MOST
     limit = max(1, min(query.limit, most))
-    async with moment(request) as conn:
-        tag = {"ETag": _tag(request[CURSOR], request.query_string)}
-        if tag["ETag"] in (http.precondition(request, "If-None-Match") or ()):
-            return web.Response(status=304, headers=tag)
-        asked = await selection(conn, query)
-        rows = await store.items(conn, asked, after=after(query.page), offset=query.offset, limit=limit + 1)
-        matched = await store.matched(conn, asked)
+    page = Page(order=order, after=after(query.page, order), offset=query.offset, limit=limit + 1)
+    shape = _shape(query)
+
+    async def answer(conn: Connection) -> bytes:
+        asked = await selection(request, conn, query)
+        rows = await items_store.page(conn, asked, page)
         features = await _features(request, conn, rows[:limit], query)
-    following = token(rows[limit - 1][0]) if len(rows) > limit else None
-    return http.reply(
-        _collection(request, features, matched, following),
-        media=GEOJSON,
-        headers=tag,
-    )
+        number = await matched(request, conn, asked)
+        following = token(rows[limit - 1]) if len(rows) > limit else None
+        return _collection(request, [shaped(each, shape) for each in features], number, following)
+
+    return await kept(request, answer, media=GEOJSON)
 
 
-async def _features(
-    request: web.Request, conn: Connection, page: Sequence[tuple[str, bytes]], query: Query
-) -> list[bytes]:
+def _shape(query: Query) -> Shape | None:
+    """What is left of a feature; None for all of it."""
+    if query.properties is not None and (unknown := sorted(set(query.properties) - NAMES)):
+        args = {"unknown": ", ".join(unknown), "names": ", ".join(NAMES)}
+        raise mistake("properties", "There is no {unknown}; there are {names}.", args)
+    if query.properties is None and not query.skip_geometry:
+        return None
+    return Shape(names=query.properties, placed=not query.skip_geometry)
+
+
+async def _features(request: web.Request, conn: Connection, page: Sequence[Row], query: Query) -> list[bytes]:
     """The features of a page, worked out again where the query asks for it."""
     reading = await asked_for(conn, query.voice, query.license)
     if reading == WHOLE:
-        return [item for _, item in page]
-    bodies = await store.bodies(conn, [id for id, _ in page])
+        return [row.item for row in page]
+    bodies = await store.bodies(conn, [row.id for row in page])
     views = await as_asked(
-        conn, [bodies[id] for id, _ in page if id in bodies], request.app[POLICY].policy, reading
+        conn, [bodies[row.id] for row in page if row.id in bodies], request.app[POLICY].policy, reading
     )
     return [changes.feature(view) for view in views]
-
-
-def _tag(cursor: str, query: str) -> str:
-    return f'"{sha256(f"{cursor} {query}".encode()).hexdigest()[:32]}"'
 
 
 def _collection(request: web.Request, features: Sequence[bytes], matched: int, page: str | None) -> bytes:
@@ -166,14 +163,10 @@ def _collection(request: web.Request, features: Sequence[bytes], matched: int, p
     if page is not None:
         query = {k: v for k, v in request.query.items() if k not in ("page", "offset")}
         links.append(_link("next", public(request, request.rel_url.with_query({**query, "page": page}))))
+    links.append(_link("collection", public(request, URL("/collections/places")), "application/json"))
     return (
-        b'{"type":"FeatureCollection","features":[%b],"numberMatched":%d,"numberReturned":%d,"links":%b}'
-        % (
-            b",".join(features),
-            matched,
-            len(features),
-            b"[" + b",".join(links) + b"]",
-        )
+        b'{"type":"FeatureCollection","features":[%b],"numberMatched":%d,"numberReturned":%d,"links":[%b]}'
+        % (b",".join(features), matched, len(features), b",".join(links))
     )
 
 
@@ -182,19 +175,27 @@ def public(request: web.Request, where: URL) -> str:
     return request.app[SETTINGS].url.rstrip("/") + str(where)
 
 
-def _link(rel: str, href: str) -> bytes:
-    return msgspec.json.encode({"rel": rel, "type": GEOJSON, "href": href})
+def _link(rel: str, href: str, media: str = GEOJSON) -> bytes:
+    return msgspec.json.encode({"rel": rel, "type": media, "href": href})
 
 
 async def show_item(request: web.Request) -> web.Response:
     """One place as a flat feature; any id that it has ever had finds it."""
-    async with moment(request) as conn:
-        found = await store.found(conn, request.match_info["id"])
+    id, plain = request.match_info["id"], http.asked(request, Plain)
+    headers: dict[str, str] = {}
+
+    async def answer(conn: Connection) -> bytes:
+        found = await store.found(conn, id)
         if found is None:
-            raise await why_not(conn, request.match_info["id"])
-        view = await places.seen(request, conn, found[1], http.asked(request, Plain))
-    link = f'</collections/places/items/{view.id}>; rel="canonical"'
-    return http.reply(changes.feature(view), media=GEOJSON, headers={"Link": link})
+            raise await why_not(conn, id)
+        headers["Link"] = f'</collections/places/items/{found[0]}>; rel="canonical"'
+        if plain.voice is None and not plain.license:
+            return found[2]
+        return changes.feature(await places.seen(request, conn, found[1], plain))
+
+    async with moment(request) as conn:
+        body = await answer(conn)
+    return http.reply(body, media=GEOJSON, headers=headers)
 
 
 ROUTES = (

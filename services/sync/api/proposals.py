@@ -17,7 +17,7 @@ from services.http import Route
 from services.postgres import Connection
 from services.sync import alike_store, store
 from services.sync.alike_store import Open, Sought
-from services.sync.api import items
+from services.sync.api import selecting
 from services.sync.api.links import Word
 from services.sync.api.reading import moment
 from services.sync.context import POLICY
@@ -81,7 +81,7 @@ async def list_proposals(request: web.Request) -> web.Response:
     query = http.asked(request, Query)
     after = _after(query.page)
     async with moment(request) as conn:
-        network = (await items.networks(conn, [query.network]))[0] if query.network else None
+        network = selecting.networks(request, [query.network])[0] if query.network else None
         sought = Sought(request.app[POLICY].policy.matching.propose, network, query.record)
         pairs = alike_store.disputed_pairs if query.disputed else alike_store.open_pairs
         found = await pairs(conn, sought, after=after, limit=query.limit + 1)
@@ -151,7 +151,7 @@ def _after(page: str | None) -> tuple[int, str, str] | None:
             return int(rank), a, b
     except ValueError:
         pass
-    raise items.mistake("page", "Use the token that the page before gave as `next`.")
+    raise selecting.mistake("page", "Use the token that the page before gave as `next`.")
 
 
 ROUTES = (Route("GET", "/proposals", list_proposals, query=Query, replies={200: Proposals}),)

@@ -1,7 +1,8 @@
 """What all answers of the sync share: one consistent moment, and where in the log it stands."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from hashlib import sha256
 
 import msgspec
 from aiohttp import web
@@ -9,14 +10,18 @@ from aiohttp import web
 from schemas import event
 from schemas.event import Event, Withdrawal
 from schemas.view import ViewRemove
-from services import follow_store, foreign, ledger, ledger_store
+from services import follow_store, foreign, http, ledger, ledger_store
 from services.errors import Failure, Gone, NotFound, Untrue
 from services.postgres import Connection
-from services.sync import store
-from services.sync.context import POOL
+from services.sync import items_store, store
+from services.sync.context import ANSWERS, POOL, POSITION
+from services.sync.items_store import Asked
+from services.sync.position import Standing
 from services.sync.store import Masked
 
 CURSOR = web.RequestKey("cursor", str)
+STANDING = web.RequestKey("standing", Standing)
+Make = Callable[[Connection], Awaitable[bytes]]
 
 
 @asynccontextmanager
@@ -24,9 +29,54 @@ async def moment(request: web.Request) -> AsyncIterator[Connection]:
     """A connection on one moment of the view; the answer, a problem too, names it in `Merge-Cursor`."""
     pool = request.app[POOL]
     async with pool.acquire() as conn, conn.transaction(isolation="repeatable_read", readonly=True):
-        head = await ledger.current(conn)
-        request[CURSOR] = f"{head.epoch}.{head.size}"
+        _stand(request, Standing(*await store.standing(conn)))
         yield conn
+
+
+def _stand(request: web.Request, at: Standing) -> None:
+    request[STANDING], request[CURSOR] = at, at.cursor
+
+
+async def kept(request: web.Request, make: Make, *, media: str) -> web.Response:
+    """An answer that stays as it is while the view stands where it does: its ETag is of position, query and format.
+
+    What is known of it, to us or to the client, is answered without the database.
+    """
+    if (at := request.app[POSITION].now) is not None and (known := _known(request, at, media)):
+        return known
+    async with moment(request) as conn:
+        at = request[STANDING]
+        if known := _known(request, at, media):
+            return known
+        body = await make(conn)
+    request.app[ANSWERS].keep(at, tag := _tag(request, at), body)
+    return http.reply(body, media=media, headers={"ETag": tag})
+
+
+def _known(request: web.Request, at: Standing, media: str) -> web.Response | None:
+    tag = _tag(request, at)
+    if tag in (http.precondition(request, "If-None-Match") or ()):
+        _stand(request, at)
+        return web.Response(status=304, headers={"ETag": tag})
+    body = request.app[ANSWERS].find(at, tag)
+    if body is None:
+        return None
+    _stand(request, at)
+    return http.reply(body, media=media, headers={"ETag": tag})
+
+
+def _tag(request: web.Request, at: Standing) -> str:
+    return f'"{sha256(f"{at} {request.raw_path}".encode()).hexdigest()[:32]}"'
+
+
+async def matched(request: web.Request, conn: Connection, asked: Asked) -> int:
+    """How many places a list has in all: counted once while the view stands where it does."""
+    answers, at, key = request.app[ANSWERS], request[STANDING], f"matched {asked!r}"
+    if (known := answers.find(at, key)) is not None:
+        return int(known)
+    number = await items_store.matched(conn, asked)
+    answers.keep(at, key, b"%d" % number)
+    return number
 
 
 async def name_moment(request: web.Request, response: web.StreamResponse) -> None:

@@ -1,0 +1,63 @@
+"""Reference systems in which positions are asked for and answered (OGC API Features, part 2). Pure."""
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from itertools import pairwise
+from math import isfinite
+
+from pyproj import Transformer
+
+from services.sync.outlines import Box, Outline, Ring
+
+CRS84 = "http://www.opengis.net/def/crs/OGC/1.3/CRS84"
+EPSG = "http://www.opengis.net/def/crs/EPSG/0/"
+# Decimals of a coordinate: a centimetre, as positions are kept.
+DECIMALS = {CRS84: 7, f"{EPSG}4326": 7, f"{EPSG}3857": 2, f"{EPSG}2154": 2}
+SYSTEMS = tuple(DECIMALS)
+# The edges of a box of another system are curves on the globe: each is drawn by so many points.
+STEPS = 256
+Point = tuple[float, float]
+
+
+def name(uri: str) -> str:
+    """A system as the projection library calls it."""
+    return "OGC:CRS84" if uri == CRS84 else f"EPSG:{uri.removeprefix(EPSG)}"
+
+
+@cache
+def _transformer(source: str, target: str) -> Transformer:
+    return Transformer.from_crs(name(source), name(target))
+
+
+def projected(uri: str) -> Callable[[float, float], Point | None]:
+    """Longitude and latitude as coordinates of a system, in the order of its axes; None where it has none."""
+    transformer, decimals = _transformer(CRS84, uri), DECIMALS[uri]
+
+    def project(lon: float, lat: float) -> Point | None:
+        x, y = transformer.transform(lon, lat)
+        return (round(x, decimals), round(y, decimals)) if isfinite(x) and isfinite(y) else None
+
+    return project
+
+
+def unprojected(uri: str, ring: Sequence[Point]) -> Ring | None:
+    """A ring of a system in degrees, longitude first; None where it lies outside of the system."""
+    transformer = _transformer(uri, CRS84)
+    found = tuple(transformer.transform(x, y) for x, y in ring)
+    return found if all(isfinite(lon) and isfinite(lat) for lon, lat in found) else None
+
+
+def drawn(uri: str, box: Sequence[float]) -> Outline | None:
+    """A box of a system (four numbers in the order of its axes) as a polygon in degrees; None outside of it."""
+    left, bottom, right, top = box
+    corners = ((left, bottom), (right, bottom), (right, top), (left, top), (left, bottom))
+    ring: list[Point] = []
+    for (x, y), (to_x, to_y) in pairwise(corners):
+        ring += [(x + (to_x - x) * i / STEPS, y + (to_y - y) * i / STEPS) for i in range(STEPS)]
+    found = unprojected(uri, [*ring, corners[0]])
+    return None if found is None else (found,)
+
+
+def swapped(uri: str, box: Box) -> Box:
+    """A box in degrees whose axes are in the order of the system, latitude first where it says so."""
+    return (box[1], box[0], box[3], box[2]) if uri == f"{EPSG}4326" else box

@@ -1,0 +1,128 @@
+"""Words and named areas that networks publish: kept as the merged logs say them, and what a query means by them."""
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+from msgspec import Struct
+
+from schemas import event
+from schemas.event import Event
+from schemas.vocabulary import LANDMARKS, Area, Term
+from services import foreign
+from services.canonical import fold
+from services.errors import Fault, Malformed, Untrue
+from services.postgres import Connection
+from services.sync import heard, spoken_store
+from services.sync.items_store import Within, Words
+from services.sync.outlines import Box, Outline, around, outlines
+from services.sync.store import Latest
+from services.sync.work import Work
+
+KINDS: Mapping[str, type[Term | Area]] = {event.VOCABULARY_PUT: Term, event.AREA_PUT: Area}
+NAMES = {Term: "word", Area: "area"}
+COMMON = "commun:"
+
+
+class Word(Struct, frozen=True):
+    """A word of a network: its name (`namespace:code`), and the term itself."""
+
+    record: str
+    name: str
+    term: Term
+
+
+class Named(Struct, frozen=True):
+    """A named area of a network. `polygons` is empty where it is a list of communes."""
+
+    record: str
+    area: Area
+    polygons: tuple[Outline, ...]
+
+    @property
+    def box(self) -> Box | None:
+        """The box around it, where it is drawn."""
+        return around(self.polygons) if self.polygons else None
+
+
+async def note(work: Work, changed: Sequence[str], latest: Mapping[str, Latest]) -> None:
+    """Read these records anew, where they are words or areas."""
+    said: dict[type[Term | Area], dict[str, bytes]] = {Term: {}, Area: {}}
+    for record in changed:
+        one = latest.get(record)
+        if one is not None and one.type in KINDS and work.counts(record):
+            body = _read(one)
+            if body is not None:
+                said[KINDS[one.type]][record] = body
+    now = {record for bodies in said.values() for record in bodies}
+    left = await spoken_store.known(work.conn, changed) - now
+    if not now and not left:
+        return
+    await spoken_store.drop(work.conn, sorted(left))
+    for kind, bodies in said.items():
+        if bodies:
+            await spoken_store.keep(work.conn, NAMES[kind], bodies)
+    work.spoken = True
+
+
+def _read(latest: Latest) -> bytes | None:
+    """The data of a word or an area; None of one that this version cannot read."""
+    if heard.unread(latest) is not None:
+        return None
+    try:
+        data = bytes(foreign.decoded(latest.raw, Event).data)
+        found = foreign.decoded(data, KINDS[latest.type])
+    except Untrue:
+        return None
+    if isinstance(found, Area) and found.geometry is not None and _outlines(found) is None:
+        return None
+    return data
+
+
+def _outlines(area: Area) -> tuple[Outline, ...] | None:
+    return outlines(msgspec.to_builtins(area.geometry))
+
+
+async def words(conn: Connection) -> list[Word]:
+    """The words of all networks that are in use, by name."""
+    found = [
+        (record, msgspec.json.decode(body, type=Term))
+        for record, body in await spoken_store.all_of(conn, "word")
+    ]
+    used = [Word(record, f"{term.namespace}:{term.code}", term) for record, term in found if not term.retired]
+    return sorted(used, key=lambda word: (word.name, word.record))
+
+
+async def areas(conn: Connection) -> list[Named]:
+    """The areas of all networks, by name."""
+    found = [_named(record, body) for record, body in await spoken_store.all_of(conn, "area")]
+    return sorted(found, key=lambda named: (fold(named.area.name), named.record))
+
+
+def _named(record: str, body: bytes) -> Named:
+    area = msgspec.json.decode(body, type=Area)
+    return Named(record, area, _outlines(area) or () if area.geometry else ())
+
+
+async def meant(conn: Connection, types: Sequence[str]) -> Words:
+    """Words that are asked for, and those that are said to be close to one of them."""
+    asked = set(types)
+    close = {word.name for word in await words(conn) if not asked.isdisjoint(word.term.close)}
+    landmarks = {name.removeprefix(COMMON) for name in asked if name.startswith(COMMON)}
+    return Words(
+        types=tuple(sorted(asked | close)), families=tuple(sorted(landmarks.intersection(LANDMARKS)))
+    )
+
+
+async def area(conn: Connection, asked: str) -> Within:
+    """A named area, by its record id or its name; Malformed where there is none, or several of that name."""
+    known = await areas(conn)
+    found = [each for each in known if each.record == asked] or [
+        each for each in known if fold(each.area.name) == fold(asked)
+    ]
+    if len(found) != 1:
+        ids = ", ".join(each.record for each in found)
+        several = "Several areas have this name: give the id of one: {ids}."
+        what = several if found else "No network publishes an area of this id or name: see /areas."
+        raise Malformed("The query is not right.", faults=(Fault("area", what, {"ids": ids}),))
+    (named,) = found
+    return Within(polygons=named.polygons, communes=named.area.communes)
