@@ -54,3 +54,13 @@ class Settings(Struct, frozen=True):
         30.0
     )
     max_connections: Annotated[int, Meta(ge=1, description="HTTP connections at the same time.")] = 1000
+    tiles_url: Annotated[
+        str | None,
+        Meta(
+            pattern=r"^https?://[^/{}\s;,']+/[^\s;,']*\{z\}[^\s;,']*$(?!\n)",
+            description="Background tiles for the map, like https://host/{z}/{x}/{y}.png; without it, our own.",
+        ),
+    ] = None
+    tiles_attribution: Annotated[
+        str, Meta(max_length=300, description="Who made the background tiles, as the map says it.")
+    ] = ""
