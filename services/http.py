@@ -375,13 +375,9 @@ def _common(routes: Sequence[Route], service: str, ready: Ready) -> tuple[Route,
         """This service as a page to read."""
         return pages.page(request, "docs.html", document=document())
 
-    async def enter(request: web.Request) -> web.StreamResponse:
-        """The way to what can be asked here."""
-        raise web.HTTPSeeOther("/docs")
-
     taken = any(route.path == "/" for route in routes)
     common = (
-        *(() if taken else (Route("GET", "/", enter, replies={303: None}),)),
+        *(() if taken else (Route("GET", "/", pages.enter, replies={303: None}),)),
         Route("GET", "/livez", livez, replies={200: dict[str, str]}),
         Route("GET", "/readyz", readyz, replies={200: dict[str, str]}),
         Route("GET", "/metrics", metrics, replies={200: "text/plain"}),

@@ -3,6 +3,7 @@
 import hashlib
 import mimetypes
 import re
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -23,9 +24,7 @@ WEB = Path(__file__).parent.parent / "web"
 COOKIE = "maillage_language"
 YEAR = 365 * 24 * 3600
 
-_POLICY = (
-    "default-src 'self'; img-src 'self' data: https:; object-src 'none'; base-uri 'none'; form-action 'self';"
-)
+_POLICY = "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; img-src 'self' data:"
 
 
 class Choice(Struct, frozen=True):
@@ -52,17 +51,26 @@ def spoken(request: web.Request) -> Language:
 
 
 def page(
-    request: web.Request, template: str, *, status: int = 200, framed: bool = False, **context: Any
+    request: web.Request,
+    template: str,
+    *,
+    status: int = 200,
+    framed: bool = False,
+    images: Sequence[str] = (),
+    **context: Any,
 ) -> web.Response:
-    """A template of `web/templates` as an answer; `framed` pages may stand inside other sites."""
+    """A template of `web/templates` as an answer.
+
+    `framed` pages may stand inside other sites; `images` are origins of others from which pictures may come.
+    """
     language = spoken(request)
-    text = (
-        _environment(language).get_template(template).render(language=language, path=request.path, **context)
-    )
+    found = _environment(language).get_template(template)
+    text = found.render(language=language, path=str(request.rel_url), **context)
     response = web.Response(text=text, status=status, content_type="text/html", charset="utf-8")
+    policy = " ".join((_POLICY, *images)) + ("" if framed else "; frame-ancestors 'none'")
     response.headers["Content-Language"] = language
     response.headers["Vary"] = "Accept, Accept-Language, Cookie"
-    response.headers["Content-Security-Policy"] = _POLICY + ("" if framed else " frame-ancestors 'none'")
+    response.headers["Content-Security-Policy"] = policy
     response.headers["Referrer-Policy"] = "strict-origin-when-cross-origin"
     return response
 
@@ -152,6 +160,11 @@ async def show_static(request: web.Request) -> web.Response:
         "Cache-Control": f"public, max-age={YEAR}, immutable" if kept else "no-cache",
     }
     return web.Response(body=content, headers=headers)
+
+
+async def enter(request: web.Request) -> web.StreamResponse:
+    """The way to what can be asked here."""
+    raise web.HTTPSeeOther("/docs")
 
 
 async def choose_language(request: web.Request) -> web.Response:

@@ -49,3 +49,13 @@ class Settings(Struct, frozen=True):
     witnesses: Annotated[
         tuple[str, ...], Meta(description="URLs of syncs that may give back what this registry has lost.")
     ] = ()
+    tiles_url: Annotated[
+        str | None,
+        Meta(
+            pattern=r"^https?://[^/{}\s;,']+/[^\s;,']*\{z\}[^\s;,']*$(?!\n)",
+            description="Background tiles for the map, like https://host/{z}/{x}/{y}.png; without it, our own.",
+        ),
+    ] = None
+    tiles_attribution: Annotated[
+        str, Meta(max_length=300, description="Who made the background tiles, as the map says it.")
+    ] = ""

@@ -73,16 +73,34 @@ class Imported(Struct, frozen=True):
 
 
 class Asked(Struct, frozen=True):
-    """Which places a list shows. `words` is folded; `bbox` is west, south, east, north; `after` a place id."""
+    """Which places a list shows; nothing said is no condition.
 
-    status: str | None = None
-    family: str | None = None
+    `words` is folded; `bbox` is west, south, east, north; `after` a place id; `near` latitude, longitude and
+    kilometres; `home` the licence of records that name none.
+    """
+
+    statuses: tuple[str, ...] = ()
+    families: tuple[str, ...] = ()
     insee: str | None = None
     bbox: tuple[float, float, float, float] | None = None
     words: tuple[str, ...] = ()
     updated_since: datetime | None = None
     after: str | None = None
     limit: int | None = None
+    departements: tuple[str, ...] = ()
+    licenses: tuple[str, ...] = ()
+    near: tuple[float, float, float] | None = None
+    home: str = ""
+
+
+class Point(Struct, frozen=True):
+    """A place on a map."""
+
+    lon: float
+    lat: float
+    id: str
+    body: bytes
+    families: tuple[str, ...]
 
 
 def words(place: Place) -> str:
@@ -290,24 +308,30 @@ def _selection(asked: Asked) -> tuple[str, list[object]]:
     """The WHERE clause and arguments of a list of places."""
     box = asked.bbox or (None, None, None, None)
     clause = """withdrawn IS NULL
-        AND ($1::text IS NULL OR status = $1)
-        AND ($2::text IS NULL OR $2 = ANY(families))
+        AND ($1::text[] = '{}' OR status = ANY($1))
+        AND ($2::text[] = '{}' OR families && $2)
         AND ($3::text IS NULL OR insee = $3)
         AND ($4::float8 IS NULL OR (lat BETWEEN $5 AND $7 AND
              CASE WHEN $4 <= $6 THEN lon BETWEEN $4 AND $6 ELSE lon >= $4 OR lon <= $6 END))
         AND words LIKE ALL ($8::text[])
         AND ($9::timestamptz IS NULL OR updated_at >= $9)
-        AND ($10::uuid IS NULL OR id > $10)"""
+        AND ($10::uuid IS NULL OR id > $10)
+        AND ($11::text[] = '{}' OR departement = ANY($11))
+        AND ($12::text[] = '{}' OR coalesce(convert_from(body, 'UTF8')::json->>'license', $13) = ANY($12))
+        AND ($14::float8 IS NULL OR 12742 * asin(least(1, sqrt(sin(radians(lat - $14) / 2) ^ 2 + cos(radians(lat))
+             * cos(radians($14)) * sin(radians(lon - $15) / 2) ^ 2))) <= $16)"""
     patterns = ["%" + postgres.literal(w) + "%" for w in asked.words]
-    arguments: list[object] = [asked.status, asked.family, asked.insee, *box, patterns]
-    return clause, [*arguments, asked.updated_since, asked.after]
+    near = asked.near or (None, None, None)
+    arguments: list[object] = [asked.statuses, asked.families, asked.insee, *box, patterns]
+    arguments += [asked.updated_since, asked.after, asked.departements, asked.licenses, asked.home, *near]
+    return clause, arguments
 
 
 async def listed(conn: Connection, asked: Asked) -> list[Row]:
     """Places in force by id, for a page."""
     clause, arguments = _selection(asked)
     found = await conn.fetch(
-        f"SELECT {ROW} FROM place WHERE {clause} ORDER BY id LIMIT $11",  # noqa: S608 constant
+        f"SELECT {ROW} FROM place WHERE {clause} ORDER BY id LIMIT $17",  # noqa: S608 constant
         *arguments,
         asked.limit,
     )
@@ -320,6 +344,65 @@ async def every_place(conn: Connection, asked: Asked) -> AsyncIterator[Row]:
     statement = f"SELECT {ROW} FROM place WHERE {clause} ORDER BY id"  # noqa: S608 constant
     async for row in conn.cursor(statement, *arguments, prefetch=500):
         yield convert(row, Row)
+
+
+async def by_name(conn: Connection, asked: Asked, *, after: str | None, limit: int) -> list[Row]:
+    """Places in force by folded name and id, those that come after one of them."""
+    clause, arguments = _selection(asked)
+    found = await conn.fetch(
+        f"""SELECT {ROW} FROM place
+            WHERE {clause}
+              AND ($17::uuid IS NULL OR (name, id) > (SELECT name, id FROM place AS last WHERE last.id = $17))
+            ORDER BY name, id LIMIT $18""",  # noqa: S608 constant
+        *arguments,
+        after,
+        limit,
+    )
+    return convert(found, list[Row])
+
+
+async def points(conn: Connection, asked: Asked, limit: int) -> list[Point]:
+    """Places in force that have a position, by folded name and id."""
+    clause, arguments = _selection(asked)
+    found = await conn.fetch(
+        f"""SELECT lon, lat, id::text, body, families FROM place WHERE {clause} AND lat IS NOT NULL
+            ORDER BY name, id LIMIT $17""",  # noqa: S608 constant
+        *arguments,
+        limit,
+    )
+    return convert(found, list[Point])
+
+
+async def matched(conn: Connection, asked: Asked) -> tuple[int, int]:
+    """How many places there are, and how many of them have no position."""
+    clause, arguments = _selection(asked)
+    row = await conn.fetchrow(
+        f"SELECT count(*), count(*) FILTER (WHERE lat IS NULL) FROM place WHERE {clause}",  # noqa: S608 constant
+        *arguments,
+    )
+    return int(row[0]), int(row[1])
+
+
+# What places are counted by; each gives a row for each value that a place has.
+FACETS = {
+    "family": "unnest(families)",
+    "status": "status",
+    "departement": "departement",
+    "license": "coalesce(convert_from(body, 'UTF8')::json->>'license', $13)",
+    "type": "json_array_elements_text(convert_from(body, 'UTF8')::json->'types')",
+}
+
+
+async def counted(conn: Connection, asked: Asked, facet: str, limit: int) -> list[tuple[str, int]]:
+    """The values of a facet with how many places have each, the most frequent first."""
+    clause, arguments = _selection(asked)
+    found = await conn.fetch(
+        f"""SELECT value, count(*) FROM (SELECT {FACETS[facet]} AS value FROM place WHERE {clause}) AS each
+            WHERE value IS NOT NULL GROUP BY value ORDER BY count(*) DESC, value COLLATE "C" LIMIT $17""",  # noqa: S608 constant
+        *arguments,
+        limit,
+    )
+    return [(row["value"], row["count"]) for row in found]
 
 
 async def count_places(conn: Connection) -> int:

@@ -66,7 +66,12 @@ PROPERTIES = (
     Property("opened_year", "integer", "The year in which it opened.", queryable=True),
     Property("closed_year", "integer", "The year in which it closed.", queryable=True),
     Property("networks", "string", "Node ids of the networks that say it, joined by `;`.", queryable=True),
-    Property("licenses", "string", "The licences of their records, joined by `;`; `?` where one has none.", queryable=True),
+    Property(
+        "licenses",
+        "string",
+        "The licences of their records, joined by `;`; `?` where one has none.",
+        queryable=True,
+    ),
     Property("voices", "integer", "How many records give it values.", queryable=True),
     Property("updated", "date-time", "When a network last said something of it.", queryable=True),
 )

@@ -57,3 +57,13 @@ class Settings(Struct, frozen=True):
     answers_bytes: Annotated[
         int, Meta(ge=0, description="Memory for answers that are kept until the view changes, in bytes.")
     ] = 32 * 1024 * 1024
+    tiles_url: Annotated[
+        str | None,
+        Meta(
+            pattern=r"^https?://[^/{}\s;,']+/[^\s;,']*\{z\}[^\s;,']*$(?!\n)",
+            description="Background tiles for the map, like https://host/{z}/{x}/{y}.png; without it, our own.",
+        ),
+    ] = None
+    tiles_attribution: Annotated[
+        str, Meta(max_length=300, description="Who made the background tiles, as the map says it.")
+    ] = ""

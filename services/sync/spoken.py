@@ -11,6 +11,7 @@ from schemas.vocabulary import LANDMARKS, Area, Term
 from services import foreign
 from services.canonical import fold
 from services.errors import Fault, Malformed, Untrue
+from services.languages import Language
 from services.postgres import Connection
 from services.sync import heard, spoken_store
 from services.sync.items_store import Within, Words
@@ -92,13 +93,24 @@ async def words(conn: Connection) -> list[Word]:
     return sorted(used, key=lambda word: (word.name, word.record))
 
 
+async def labels(conn: Connection, language: Language) -> dict[str, str]:
+    """What each word is called, in this language where its network says it, else as it calls it."""
+    return {word.name: label(word.term, language) for word in await words(conn)}
+
+
+def label(term: Term, language: Language) -> str:
+    """What a word is called."""
+    return term.labels.get(language) or next(iter(term.labels.values()), term.code)
+
+
 async def areas(conn: Connection) -> list[Named]:
     """The areas of all networks, by name."""
-    found = [_named(record, body) for record, body in await spoken_store.all_of(conn, "area")]
+    found = [named(record, body) for record, body in await spoken_store.all_of(conn, "area")]
     return sorted(found, key=lambda named: (fold(named.area.name), named.record))
 
 
-def _named(record: str, body: bytes) -> Named:
+def named(record: str, body: bytes) -> Named:
+    """An area as it is kept."""
     area = msgspec.json.decode(body, type=Area)
     return Named(record, area, _outlines(area) or () if area.geometry else ())
 
@@ -116,13 +128,12 @@ async def meant(conn: Connection, types: Sequence[str]) -> Words:
 async def area(conn: Connection, asked: str) -> Within:
     """A named area, by its record id or its name; Malformed where there is none, or several of that name."""
     known = await areas(conn)
-    found = [each for each in known if each.record == asked] or [
-        each for each in known if fold(each.area.name) == fold(asked)
-    ]
+    found = [each for each in known if each.record == asked]
+    found = found or [each for each in known if fold(each.area.name) == fold(asked)]
     if len(found) != 1:
         ids = ", ".join(each.record for each in found)
         several = "Several areas have this name: give the id of one: {ids}."
         what = several if found else "No network publishes an area of this id or name: see /areas."
         raise Malformed("The query is not right.", faults=(Fault("area", what, {"ids": ids}),))
-    (named,) = found
-    return Within(polygons=named.polygons, communes=named.area.communes)
+    (only,) = found
+    return Within(polygons=only.polygons, communes=only.area.communes)

@@ -28,6 +28,14 @@ async def all_of(conn: Connection, kind: str) -> list[tuple[str, bytes]]:
     return [(row["record"], row["body"]) for row in rows]
 
 
+async def area(conn: Connection, record: str) -> bytes | None:
+    """An area by its record id."""
+    body: bytes | None = await conn.fetchval(
+        "SELECT body FROM spoken WHERE record = $1 AND kind = 'area'", record
+    )
+    return body
+
+
 async def known(conn: Connection, records: Collection[str]) -> set[str]:
     """Those of these records that say a word or an area."""
     rows = await conn.fetch("SELECT record FROM spoken WHERE record = ANY($1::text[])", list(records))

@@ -1,7 +1,7 @@
 """HTTP in and out, by resource."""
 
 from services import ledger_http
-from services.registry.api import areas, claims, exports, imports, places, vocabulary
+from services.registry.api import areas, claims, exports, imports, pages, places, points, vocabulary
 
 ROUTES = (
     *places.ROUTES,
@@ -10,5 +10,7 @@ ROUTES = (
     *vocabulary.ROUTES,
     *imports.ROUTES,
     *exports.ROUTES,
+    *points.ROUTES,
+    *pages.ROUTES,
     *ledger_http.ROUTES,
 )

@@ -313,8 +313,8 @@ def selection(listing: Listing) -> store.Asked:
             fault = Fault("bbox", "A bbox is west,south,east,north in degrees, south not above north.")
             raise records.query_mistake(fault)
     return store.Asked(
-        status=listing.status,
-        family=listing.family,
+        statuses=(listing.status,) if listing.status else (),
+        families=(listing.family,) if listing.family else (),
         insee=listing.insee,
         bbox=listing.bbox,
         words=tuple(fold(listing.q or "").split()),

@@ -9,13 +9,17 @@ from services.sync.api import (
     networks,
     observed,
     places,
+    points,
     proposals,
+    spoken,
     stats,
 )
 
 ROUTES = (
     *items.ROUTES,
     *places.ROUTES,
+    *points.ROUTES,
+    *spoken.ROUTES,
     *history.ROUTES,
     *stats.ROUTES,
     *exports.ROUTES,

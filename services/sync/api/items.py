@@ -16,7 +16,7 @@ from services.http import Route
 from services.postgres import Connection
 from services.sync import changes, items_store, store
 from services.sync.api import places
-from services.sync.api.reading import kept, matched, moment, why_not
+from services.sync.api.reading import Form, kept, matched, moment, why_not
 from services.sync.api.seen import as_asked, asked_for
 from services.sync.api.selecting import Filters, mistake, selection
 from services.sync.context import POLICY, SETTINGS
@@ -133,7 +133,7 @@ async def list_items(request: web.Request) -> web.Response:
         following = token(rows[limit - 1]) if len(rows) > limit else None
         return _collection(request, [shaped(each, shape) for each in features], number, following)
 
-    return await kept(request, answer, media=GEOJSON)
+    return await kept(request, answer, Form(media=GEOJSON))
 
 
 def _shape(query: Query) -> Shape | None:

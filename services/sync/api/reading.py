@@ -6,6 +6,7 @@ from hashlib import sha256
 
 import msgspec
 from aiohttp import web
+from msgspec import Struct
 
 from schemas import event
 from schemas.event import Event, Withdrawal
@@ -37,24 +38,41 @@ def _stand(request: web.Request, at: Standing) -> None:
     request[STANDING], request[CURSOR] = at, at.cursor
 
 
-async def kept(request: web.Request, make: Make, *, media: str) -> web.Response:
+class Form(Struct, frozen=True):
+    """In what form an answer is given: its media type, and the language where it has words."""
+
+    media: str = "application/json"
+    language: str | None = None
+
+    def headers(self, tag: str) -> dict[str, str]:
+        """What is said of an answer in this form."""
+        spoken = (
+            {"Content-Language": self.language, "Vary": "Accept-Language, Cookie"} if self.language else {}
+        )
+        return {"ETag": tag, "Content-Type": self.media, **spoken}
+
+
+PLAIN = Form()
+
+
+async def kept(request: web.Request, make: Make, form: Form = PLAIN) -> web.Response:
     """An answer that stays as it is while the view stands where it does: its ETag is of position, query and format.
 
     What is known of it, to us or to the client, is answered without the database.
     """
-    if (at := request.app[POSITION].now) is not None and (known := _known(request, at, media)):
+    if (at := request.app[POSITION].now) is not None and (known := _known(request, at, form)):
         return known
     async with moment(request) as conn:
         at = request[STANDING]
-        if known := _known(request, at, media):
+        if known := _known(request, at, form):
             return known
         body = await make(conn)
-    request.app[ANSWERS].keep(at, tag := _tag(request, at), body)
-    return http.reply(body, media=media, headers={"ETag": tag})
+    request.app[ANSWERS].keep(at, tag := _tag(request, at, form), body)
+    return web.Response(body=body, headers=form.headers(tag))
 
 
-def _known(request: web.Request, at: Standing, media: str) -> web.Response | None:
-    tag = _tag(request, at)
+def _known(request: web.Request, at: Standing, form: Form) -> web.Response | None:
+    tag = _tag(request, at, form)
     if tag in (http.precondition(request, "If-None-Match") or ()):
         _stand(request, at)
         return web.Response(status=304, headers={"ETag": tag})
@@ -62,11 +80,12 @@ def _known(request: web.Request, at: Standing, media: str) -> web.Response | Non
     if body is None:
         return None
     _stand(request, at)
-    return http.reply(body, media=media, headers={"ETag": tag})
+    return web.Response(body=body, headers=form.headers(tag))
 
 
-def _tag(request: web.Request, at: Standing) -> str:
-    return f'"{sha256(f"{at} {request.raw_path}".encode()).hexdigest()[:32]}"'
+def _tag(request: web.Request, at: Standing, form: Form) -> str:
+    said = f"{at} {request.raw_path} {form.media} {form.language}"
+    return f'"{sha256(said.encode()).hexdigest()[:32]}"'
 
 
 async def matched(request: web.Request, conn: Connection, asked: Asked) -> int:
