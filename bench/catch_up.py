@@ -15,7 +15,7 @@ from bench.replication import replica
 from demo.postgres import Postgres
 from schemas.event import Event
 from schemas.place import Place
-from services.sync import merge
+from services.sync import changes, merge
 from services.sync.merge import Record
 
 

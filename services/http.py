@@ -200,7 +200,7 @@ def _headers(*, cors: bool) -> Callable[[web.Request, web.StreamResponse], Await
         if cors:
             response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = "*"
             response.headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = (
-                "As-Of, ETag, Link, Location, Merge-Cursor, Retry-After"
+                "As-Of, Content-Crs, ETag, Link, Location, Merge-Cursor, Retry-After"
             )
 
     return prepare

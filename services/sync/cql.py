@@ -1,6 +1,6 @@
 """CQL2 text as a condition on flat properties: read by the grammar, checked against what can be asked for. Pure."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cache
 from math import isfinite
@@ -11,8 +11,9 @@ from lark.exceptions import UnexpectedInput
 from msgspec import Struct
 
 from services.errors import Fault, Malformed
+from services.sync import crs
 from services.sync.items import QUERYABLES, Kind
-from services.sync.outlines import Box, Outline, box, outlines
+from services.sync.outlines import Box, Outline, box, flat, outlines
 
 # OGC 21-065r2, of which: logical operators, comparisons, LIKE, BETWEEN, IN, IS NULL, and S_INTERSECTS.
 GRAMMAR = r"""
@@ -157,13 +158,13 @@ class Day(Struct, frozen=True):
 Given = str | float | datetime | Day
 
 
-def parse(text: str) -> Condition:
-    """The condition that a filter says; Malformed with where and what was expected."""
+def parse(text: str, system: str = crs.CRS84) -> Condition:
+    """The condition that a filter says, its shapes in this system; Malformed with where and what was expected."""
     if len(text) > MOST:
         raise _mistake("A filter has {limit} characters at most.", limit=MOST)
     try:
         # The transformer makes conditions, where the library's types say trees.
-        found = cast(Condition, _parser().parse(text))
+        found = cast(Condition, _parser(system).parse(text))
     except UnexpectedInput as error:
         at = (error.column or 1) if error.line == 1 and isinstance(error.column, int) else len(text) + 1
         what = "This is no CQL2 text: character {column} cannot be read there. Write for instance {example}."
@@ -176,9 +177,9 @@ def _mistake(what: str, **args: str | int) -> Malformed:
 
 
 @cache
-def _parser() -> Lark:
+def _parser(system: str) -> Lark:
     # Without a tree: what it would cost to walk one grows with how deep a stranger nests.
-    return Lark(GRAMMAR, parser="lalr", transformer=_Reading())
+    return Lark(GRAMMAR, parser="lalr", transformer=_Reading(system))
 
 
 class Name(str):
@@ -188,7 +189,11 @@ class Name(str):
 
 
 class _Reading(Transformer[Token, Condition]):
-    """What each rule of the grammar makes."""
+    """What each rule of the grammar makes; shapes are in the reference system `system`."""
+
+    def __init__(self, system: str) -> None:
+        super().__init__()
+        self._system = system
 
     def either(self, parts: list[Condition]) -> Condition:
         return parts[0] if len(parts) == 1 else Either(tuple(parts))
@@ -301,20 +306,37 @@ class _Reading(Transformer[Token, Condition]):
         return self.points(parts)
 
     def points(self, parts: list[list[float]]) -> Touches:
-        return Touches(boxes=tuple(_box([*point[:2], *point[:2]]) for point in parts))
+        at = [crs.unprojected(self._system, [(x, y)]) for x, y, *_ in parts]
+        if not all(at):
+            raise _mistake("A point lies outside of its reference system.")
+        return Touches(boxes=tuple((lon, lat, lon, lat) for ring in at if ring for lon, lat in ring))
 
     def polygon(self, parts: list[list[list[list[float]]]]) -> Touches:
         return self.multipolygon(parts)
 
     def multipolygon(self, parts: list[list[list[list[float]]]]) -> Touches:
-        found = outlines({"type": "MultiPolygon", "coordinates": parts})
+        turned = [[self._ring(ring) for ring in polygon] for polygon in parts]
+        found = outlines({"type": "MultiPolygon", "coordinates": turned})
         if found is None:
             what = "A polygon has rings of at least four points in degrees, longitude first, the last like the first."
             raise _mistake(what)
         return Touches(polygons=found)
 
     def bbox(self, parts: list[Token]) -> Touches:
-        return Touches(boxes=(_box([_number(each) for each in parts]),))
+        numbers = [_number(each) for each in parts]
+        if len(numbers) not in (4, 6):
+            raise _mistake("A bbox has 4 or 6 numbers.")
+        if self._system in crs.PROJECTED:
+            outline = crs.drawn(self._system, flat(numbers))
+            if outline is None:
+                raise _mistake("This box lies outside of its reference system.")
+            return Touches(polygons=(outline,))
+        return Touches(boxes=(_box(crs.turned(self._system, flat(numbers))),))
+
+    def _ring(self, points: list[list[float]]) -> list[list[float]]:
+        """A ring in degrees, longitude first; empty where it lies outside of its system."""
+        found = crs.unprojected(self._system, [(x, y) for x, y, *_ in points])
+        return [list(point) for point in found or ()]
 
 
 def _text(token: Token) -> str:
@@ -328,7 +350,7 @@ def _number(token: Token) -> float:
     return found
 
 
-def _box(numbers: Sequence[float]) -> Box:
+def _box(numbers: Box) -> Box:
     found = box(numbers)
     if found is None:
         raise _mistake("A bbox is west,south,east,north in degrees, south not above north.")

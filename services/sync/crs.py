@@ -4,18 +4,32 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from itertools import pairwise
 from math import isfinite
+from typing import Final, Literal
 
 from pyproj import Transformer
 
 from services.sync.outlines import Box, Outline, Ring
 
-CRS84 = "http://www.opengis.net/def/crs/OGC/1.3/CRS84"
+CRS84: Final = "http://www.opengis.net/def/crs/OGC/1.3/CRS84"
 EPSG = "http://www.opengis.net/def/crs/EPSG/0/"
 # Decimals of a coordinate: a centimetre, as positions are kept.
 DECIMALS = {CRS84: 7, f"{EPSG}4326": 7, f"{EPSG}3857": 2, f"{EPSG}2154": 2}
 SYSTEMS = tuple(DECIMALS)
+System = Literal[
+    "http://www.opengis.net/def/crs/OGC/1.3/CRS84",
+    "http://www.opengis.net/def/crs/EPSG/0/4326",
+    "http://www.opengis.net/def/crs/EPSG/0/3857",
+    "http://www.opengis.net/def/crs/EPSG/0/2154",
+]
+# Whose coordinates are metres.
+PROJECTED = SYSTEMS[2:]
 # The edges of a box of another system are curves on the globe: each is drawn by so many points.
 STEPS = 256
+MERCATOR = f"{EPSG}3857"
+# Half of the world's width in its metres, but for what is rounded.
+WORLD = 20_037_508.342
+# Metres or degrees by which a point may come back elsewhere.
+TOLERANCE = 0.5
 Point = tuple[float, float]
 
 
@@ -42,14 +56,20 @@ def projected(uri: str) -> Callable[[float, float], Point | None]:
 
 def unprojected(uri: str, ring: Sequence[Point]) -> Ring | None:
     """A ring of a system in degrees, longitude first; None where it lies outside of the system."""
-    transformer = _transformer(uri, CRS84)
-    found = tuple(transformer.transform(x, y) for x, y in ring)
-    return found if all(isfinite(lon) and isfinite(lat) for lon, lat in found) else None
+    if uri == CRS84:
+        return tuple(ring)
+    found = tuple(_transformer(uri, CRS84).transform(x, y) for x, y in ring)
+    # What lies outside comes out somewhere else on the globe.
+    back = [_transformer(CRS84, uri).transform(lon, lat) for lon, lat in found]
+    near = all(abs(x - u) < TOLERANCE and abs(y - v) < TOLERANCE for (x, y), (u, v) in zip(ring, back, strict=True))
+    return found if near else None
 
 
-def drawn(uri: str, box: Sequence[float]) -> Outline | None:
-    """A box of a system (four numbers in the order of its axes) as a polygon in degrees; None outside of it."""
-    left, bottom, right, top = box
+def drawn(uri: str, box: Box) -> Outline | None:
+    """A box of a system, in the order of its axes, as a polygon in degrees; None outside of it."""
+    # Maps of the whole world ask for more than there is of it.
+    most = WORLD if uri == MERCATOR else float("inf")
+    left, bottom, right, top = (max(-most, min(most, each)) for each in box)
     corners = ((left, bottom), (right, bottom), (right, top), (left, top), (left, bottom))
     ring: list[Point] = []
     for (x, y), (to_x, to_y) in pairwise(corners):
@@ -58,6 +78,6 @@ def drawn(uri: str, box: Sequence[float]) -> Outline | None:
     return None if found is None else (found,)
 
 
-def swapped(uri: str, box: Box) -> Box:
-    """A box in degrees whose axes are in the order of the system, latitude first where it says so."""
+def turned(uri: str, box: Box) -> Box:
+    """A box in degrees, longitude first, of one in the order of its system's axes."""
     return (box[1], box[0], box[3], box[2]) if uri == f"{EPSG}4326" else box

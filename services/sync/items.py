@@ -7,6 +7,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from schemas.view import Traits, View, ViewPut
+from services.sync.crs import CRS84, projected
 from services.sync.merge import UNKNOWN
 
 Kind = Literal["string", "integer", "date-time"]
@@ -158,26 +159,36 @@ def _feature(id: str, place: dict[str, Any], known: dict[str, Any], more: Mappin
 
 
 class Shape(Struct, frozen=True):
-    """What is left of a feature: some of its properties (None: all), and whether its position is told."""
+    """What is told of a feature: which properties (None: all), and its position, in which system."""
 
     names: tuple[str, ...] | None = None
     placed: bool = True
+    system: str = CRS84
+
+
+WHOLE = Shape()
+
+
+class _Point(Struct):
+    type: str
+    coordinates: tuple[float, float]
 
 
 class _Feature(Struct):
     type: str
     id: str
-    geometry: Raw
+    geometry: _Point | None
     properties: dict[str, Raw]
 
 
-def shaped(item: bytes, shape: Shape | None) -> bytes:
-    """A feature with what is left of it."""
-    if shape is None:
+def shaped(item: bytes, shape: Shape) -> bytes:
+    """A feature with what is told of it."""
+    if shape == WHOLE:
         return item
     found = msgspec.json.decode(item, type=_Feature)
     if shape.names is not None:
         found.properties = {name: found.properties[name] for name in shape.names if name in found.properties}
-    if not shape.placed:
-        found.geometry = Raw(b"null")
+    if found.geometry is not None:
+        at = projected(shape.system)(*found.geometry.coordinates) if shape.placed else None
+        found.geometry = _Point("Point", at) if at is not None else None
     return msgspec.json.encode(found)

@@ -75,7 +75,7 @@ class Asked(Struct, frozen=True):
     licenses: tuple[str, ...] = ()
     words: Words | None = None
     box: Box | None = None
-    area: Within | None = None
+    areas: tuple[Within, ...] = ()
     near: Near | None = None
     since: datetime | None = None
     until: datetime | None = None
@@ -176,8 +176,8 @@ def _by_lists(found: Clauses, asked: Asked) -> None:
 def _by_place(found: Clauses, asked: Asked) -> None:
     if asked.box is not None:
         found.add(_in_box(found, asked.box))
-    if asked.area is not None:
-        found.add(_within(found, asked.area))
+    for area in asked.areas:
+        found.add(_within(found, area))
     if asked.near is not None:
         near = asked.near
         found.add(_in_box(found, near_box(near)))

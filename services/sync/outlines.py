@@ -11,12 +11,15 @@ Ring = tuple[tuple[float, float], ...]
 Outline = tuple[Ring, ...]
 
 
-def box(numbers: Sequence[float]) -> Box | None:
-    """West, south, east, north of a bbox of 4 numbers, or of 6 with heights, which are left out; None for no such."""
-    if len(numbers) not in (4, 6):
-        return None
+def flat(numbers: Sequence[float]) -> Box:
+    """A bbox of 4 numbers, or of 6 with heights, without those."""
     half = len(numbers) // 2
-    west, south, east, north = numbers[0], numbers[1], numbers[half], numbers[half + 1]
+    return numbers[0], numbers[1], numbers[half], numbers[half + 1]
+
+
+def box(numbers: Box) -> Box | None:
+    """West, south, east, north in degrees; None for what is no such."""
+    west, south, east, north = numbers
     if not (-180 <= west <= 180 and -180 <= east <= 180 and -90 <= south <= north <= 90):
         return None
     return west, south, east, north

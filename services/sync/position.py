@@ -8,7 +8,7 @@ from services.postgres import Pool
 from services.sync import store
 
 
-class Standing(Struct, frozen=True):
+class Standing(Struct, frozen=True, order=True):
     """The position of our own log, and how often what answers lean on has changed beside it."""
 
     epoch: int
@@ -30,10 +30,15 @@ class Position:
     def __init__(self) -> None:
         self.now: Standing | None = None
 
+    def seen(self, at: Standing) -> None:
+        """Somebody has been told this: what he asks next is not answered from before."""
+        if self.now is None or at > self.now:
+            self.now = at
+
     async def look(self, pool: Pool) -> None:
         """Look where the view stands."""
         async with pool.acquire() as conn:
-            self.now = Standing(*await store.standing(conn))
+            self.seen(Standing(*await store.standing(conn)))
 
 
 class Answers:

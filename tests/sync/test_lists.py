@@ -2,14 +2,17 @@
 
 import random
 from collections.abc import Callable
+from itertools import pairwise
 from math import asin, cos, radians, sin, sqrt
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
+from pyproj import Transformer
 
 from tests.conftest import Federation
-from tests.nodes import Registry, Sync, eventually
+from tests.nodes import Registry, Sync, eventually, listen_to
 
 ITEMS = "/collections/places/items"
 CITIES = ("Rennes", "Saint-Étienne", "L'Haÿ-les-Roses", "Brest", "Nantes")
@@ -20,7 +23,11 @@ POSTCODES = ("35000", "42000", "94240", "29200", "44000")
 
 def drawn(chance: random.Random, number: int) -> dict[str, Any]:
     """A place like many."""
-    spot = {"lat": round(chance.uniform(42, 51), 5), "lon": round(chance.uniform(-4, 8), 5), "precision": "exact"}
+    spot = {
+        "lat": round(chance.uniform(42, 51), 5),
+        "lon": round(chance.uniform(-4, 8), 5),
+        "precision": "exact",
+    }
     city = chance.randrange(len(CITIES))
     return {
         "name": f"{chance.choice(NAMES)} {number}",
@@ -152,7 +159,10 @@ CHOICES: tuple[tuple[str, Callable[[dict[str, Any]], bool]], ...] = (
     ("filter=" + quote("families IS NULL"), lambda p: not p["families"]),
     ("filter=" + quote("S_INTERSECTS(geometry, BBOX(-2, 44, 3, 49))"), lambda p: within(p, -2, 44, 3, 49)),
     (
-        "filter=" + quote("S_INTERSECTS(geometry, POLYGON((-2 44, 3 44, 3 49, -2 49, -2 44), (0 46, 1 46, 1 47, 0 46)))"),
+        "filter="
+        + quote(
+            "S_INTERSECTS(geometry, POLYGON((-2 44, 3 44, 3 49, -2 49, -2 44), (0 46, 1 46, 1 47, 0 46)))"
+        ),
         lambda p: within(p, -2, 44, 3, 49) and not _in_hole(p),
     ),
     ("filter=" + quote("geometry IS NULL"), lambda p: lat_lon(p) is None),
@@ -168,7 +178,7 @@ def _in_hole(place: dict[str, Any]) -> bool:
 
 
 async def test_every_choice_finds_what_is_true(stocked: Stocked) -> None:
-    """Each parameter, each property and each operator of a filter chooses the places of which it is true, and no others."""
+    """Each parameter, property and operator of a filter chooses the places of which it is true, and no others."""
 
     async def searchable() -> bool:
         return await stocked.ids("q=hangra") != []
@@ -193,7 +203,7 @@ async def test_lists_come_in_the_order_that_is_asked_for(stocked: Stocked) -> No
     order = await stocked.ids("sortby=opened_year,-city")
     keys = [(ORDERS["opened_year"](stocked.places[id]), city(stocked.places[id])) for id in order]
     assert [year for year, _ in keys] == sorted(year for year, _ in keys)
-    assert all(a[1] >= b[1] for a, b in zip(keys, keys[1:], strict=False) if a[0] == b[0])
+    assert all(a[1] >= b[1] for a, b in pairwise(keys) if a[0] == b[0])
     near = [kilometres(stocked.places[id], 48, 2) for id in await stocked.ids("near=48,2,2000")]
     assert near == sorted(near)
     assert near
@@ -204,10 +214,34 @@ async def test_lists_come_in_the_order_that_is_asked_for(stocked: Stocked) -> No
     assert await stocked.ids("q=forge%20hangar&sortby=name")
 
 
-@pytest.mark.parametrize("order", ["", "sortby=name", "sortby=-updated", "q=le&sortby=-relevance", "near=48,2,3000"])
+@pytest.mark.parametrize(
+    "order", ["", "sortby=name", "sortby=-updated", "q=le&sortby=-relevance", "near=48,2,3000"]
+)
 async def test_pages_miss_and_repeat_nothing(stocked: Stocked, order: str) -> None:
     """Page by page the list is the same as at once."""
     assert await stocked.walked(f"limit=7&{order}") == await stocked.ids(order)
+
+
+async def test_pages_miss_and_repeat_nothing_while_places_change(stocked: Stocked) -> None:
+    """A tenth of the places is another after each page, some leave, some come: each id at most once, none missed."""
+    chance = random.Random(7)
+    there, left = set(stocked.places), set()
+
+    async def change() -> None:
+        for id in chance.sample(sorted(there - left), 6):
+            await stocked.registry.change(
+                id, name=f"{chance.choice(NAMES)} bis", summary=str(chance.random())
+            )
+        gone = chance.choice(sorted(there - left))
+        await stocked.registry.withdraw(gone)
+        left.add(gone)
+        await stocked.registry.add(**{k: v for k, v in drawn(chance, 99).items() if v is not None})
+        await stocked.sync.caught_up([stocked.registry])
+
+    found = await stocked.walked("limit=12", change)
+    assert len(found) == len(set(found))
+    assert there - left <= set(found)
+    assert len(left) >= 5
 
 
 async def test_features_are_cut_to_what_is_asked_for(stocked: Stocked) -> None:
@@ -219,6 +253,44 @@ async def test_features_are_cut_to_what_is_asked_for(stocked: Stocked) -> None:
     assert one["geometry"] is None or one["geometry"]["type"] == "Point"
 
 
+EPSG = "http://www.opengis.net/def/crs/EPSG/0/"
+# A reference system, a box in the order of its axes, and the same point by the projection library alone.
+SYSTEMS = {
+    f"{EPSG}4326": (44, -2, 49, 3),
+    f"{EPSG}3857": (-222639, 5465442, 333958, 6274861),
+    f"{EPSG}2154": (400_000, 6_300_000, 800_000, 6_800_000),
+}
+
+
+async def test_positions_in_other_reference_systems(stocked: Stocked) -> None:
+    """Answers, boxes and shapes of filters in each system that is promised, as pyproj projects the places."""
+    for system, (left, bottom, right, top) in SYSTEMS.items():
+        project = Transformer.from_crs("OGC:CRS84", "EPSG:" + system.removeprefix(EPSG)).transform
+        placed = {id: project(*spot[::-1]) for id, p in stocked.places.items() if (spot := lat_lon(p))}
+        inside = sorted(id for id, (x, y) in placed.items() if left <= x <= right and bottom <= y <= top)
+        numbers = f"{left},{bottom},{right},{top}"
+        assert await stocked.ids(f"bbox-crs={system}&bbox={numbers}") == inside
+        within_it = quote(f"S_INTERSECTS(geometry, BBOX({numbers}))")
+        assert await stocked.ids(f"filter-crs={system}&filter={within_it}") == inside
+        ring = f"{left} {bottom}, {right} {bottom}, {right} {top}, {left} {top}, {left} {bottom}"
+        drawn_it = quote(f"S_INTERSECTS(geometry, POLYGON(({ring})))")
+        if system != f"{EPSG}2154":
+            # An edge between two points is straight in degrees.
+            assert await stocked.ids(f"filter-crs={system}&filter={drawn_it}") == inside
+        status, found, headers = await stocked.sync.call("GET", f"{ITEMS}?limit=60&crs={system}")
+        assert (status, headers["Content-Crs"]) == (200, f"<{system}>")
+        for feature in found["features"]:
+            at = feature["geometry"] and feature["geometry"]["coordinates"]
+            assert at == (
+                pytest.approx(placed[feature["id"]], abs=0.006) if feature["id"] in placed else None
+            )
+        one = next(iter(placed))
+        _, feature, headers = await stocked.sync.call("GET", f"{ITEMS}/{one}?crs={system}")
+        assert feature["geometry"]["coordinates"] == pytest.approx(placed[one], abs=0.006)
+        assert headers["Content-Crs"] == f"<{system}>"
+        assert 0 < len(inside) < len(placed)
+
+
 REFUSED = (
     ("sortby=nom", "sortby"), ("sortby=distance", "sortby"), ("properties=nom", "properties"), ("near=91,0,1", "near"),
     ("near=1,2", "near"), ("datetime=hier", "datetime"), ("datetime=2021-01-02/2020-01-01", "datetime"),
@@ -226,7 +298,9 @@ REFUSED = (
     ("filter=" + quote("name = 1"), "filter"), ("filter=" + "(" * 1990, "filter"),
     ("filter=" + quote("S_INTERSECTS(name, POINT(1 1))"), "filter"), ("filter=" + quote("name = city"), "filter"),
     ("filter-lang=cql-text", "filter-lang"), ("area=nulle-part", "area"), ("updated=x", "updated"),
-    ("page=W10&sortby=name", "page"), ("page=WzEsMl0", "page"), ("opened_year=-1", "opened_year"), ("f=html", "f"),
+    ("page=W10&sortby=name", "page"), ("crs=EPSG:2154", "crs"),
+    (f"bbox-crs={EPSG}2154&bbox=0,0,1e12,1e12", "bbox"),
+    ("page=WzEsMl0", "page"), ("opened_year=-1", "opened_year"), ("f=html", "f"),
 )  # fmt: skip
 
 
@@ -235,5 +309,71 @@ async def test_what_cannot_be_meant_is_told(federation: Federation) -> None:
     sync = await federation.sync([])
     for query, where in REFUSED:
         status, problem, _ = await sync.call("GET", f"{ITEMS}?{query}", headers={"Accept-Language": "fr"})
+        assert status == 400, (query, problem)
         assert (status, [error["parameter"] for error in problem["errors"]]) == (400, [where]), query
         assert "{" not in problem["errors"][0]["detail"], query
+
+
+async def test_named_areas_and_words_of_networks(federation: Federation) -> None:
+    """A drawn area with a hole, a list of communes, by id or name; a word with those said to be close to it."""
+    here, there = await federation.registry(), await federation.registry()
+    ids = {}
+    for name, lat, lon, words in (
+        ("Dedans", 48.1, -1.6, ["ici:atelier"]), ("Trou", 48.5, -1.5, ["la:fab"]), ("Dehors", 45.0, 3.0, []),
+    ):  # fmt: skip
+        spot = {"lat": lat, "lon": lon, "precision": "exact"}
+        ids[name] = (await here.add(name=name, position=spot, types=words))["id"]
+    ids["Commune"] = (await there.add(name="Commune", address={"insee": "35238"}, families=["fablab"]))["id"]
+    ring = [[-2, 48], [-1, 48], [-1, 49], [-2, 49], [-2, 48]]
+    hole = [[-1.6, 48.4], [-1.4, 48.4], [-1.4, 48.6], [-1.6, 48.6], [-1.6, 48.4]]
+    drawn_area = {"name": "Vallée", "geometry": {"type": "Polygon", "coordinates": [ring, hole]}}
+    areas = {}
+    for area in (drawn_area, {"name": "Métropole", "communes": ["35238"]}):
+        _, said, _ = await here.call("POST", "/areas", json=area)
+        areas[area["name"]] = said["id"]
+    term = {"namespace": "ici", "code": "atelier", "labels": {"fr": "Atelier", "en": "Workshop"}}
+    close = {
+        "namespace": "la",
+        "code": "fab",
+        "labels": {"fr": "Fab"},
+        "close": ["ici:atelier", "commun:fablab"],
+    }
+    for registry, one in ((here, term), (there, close)):
+        status, said, _ = await registry.call("PUT", "/vocabulary", json={"terms": [one]})
+        assert status == 200, said
+    sync = await federation.sync([here, there])
+    await sync.caught_up([here, there])
+
+    async def names(query: str) -> list[str]:
+        found = await sync.get(f"{ITEMS}?{query}")
+        return sorted(feature["properties"]["name"] for feature in found["features"])
+
+    assert await names(f"area={areas['Vallée']}") == ["Dedans"]
+    assert await names("area=vallee") == ["Dedans"]
+    assert await names(f"area={areas['Métropole']}") == ["Commune"]
+    assert await names("type=ici:atelier") == ["Dedans", "Trou"]
+    assert await names("type=la:fab") == ["Trou"]
+    assert await names("type=commun:fablab") == ["Commune", "Trou"]
+    listed = {area["name"]: area for area in (await sync.get("/areas"))["areas"]}
+    assert (listed["Vallée"]["bbox"], listed["Vallée"]["network"]) == ([-2, 48, -1, 49], here.node)
+    assert (await sync.get(f"/areas/{areas['Vallée']}"))["geometry"]["coordinates"] == [ring, hole]
+    words = {word["name"]: word for word in (await sync.get("/vocabulary"))["words"]}
+    assert words["ici:atelier"]["labels"] == {"fr": "Atelier", "en": "Workshop"}
+    assert (words["la:fab"]["network"], words["commun:fablab"]["network"]) == (there.node, None)
+    facets = (await sync.get("/facets", headers={"Accept-Language": "en"}))["facets"]
+    assert {each["label"]: each["count"] for each in facets["type"]} == {"Workshop": 1, "Fab": 1}
+    points = await sync.get("/points?family=fablab,coworking")
+    assert (points["matched"], points["unplaced"], points["points"]) == (1, 1, [])
+    # What is taken back, and what a network says that is not listened to any more, is not said.
+    await here.call("DELETE", f"/areas/{areas['Métropole'].partition(':')[2]}")
+    await here.call("PUT", "/vocabulary", json={"terms": []})
+    await sync.caught_up([here, there])
+    assert [area["name"] for area in (await sync.get("/areas"))["areas"]] == ["Vallée"]
+    assert "ici:atelier" not in {word["name"] for word in (await sync.get("/vocabulary"))["words"]}
+    listen_to(Path(sync.settings.trust).parent, [there])
+
+    async def alone() -> bool:
+        return (await sync.get("/areas"))["areas"] == []
+
+    await eventually(alone)
+    assert await names("type=commun:fablab") == ["Commune"]

@@ -18,8 +18,9 @@ from services.sync import changes, items_store, store
 from services.sync.api import places
 from services.sync.api.reading import Form, kept, matched, moment, why_not
 from services.sync.api.seen import as_asked, asked_for
-from services.sync.api.selecting import Filters, mistake, selection
+from services.sync.api.selecting import RENAMED, Filters, mistake, selection
 from services.sync.context import POLICY, SETTINGS
+from services.sync.crs import CRS84, System
 from services.sync.items import PROPERTIES, Shape, shaped
 from services.sync.items_store import Order, Page, Row
 from services.sync.merge import WHOLE
@@ -40,7 +41,7 @@ SORTS: dict[str, type] = {
 }
 
 
-class Query(Filters, frozen=True, rename={"filter_lang": "filter-lang", "skip_geometry": "skipGeometry"}):
+class Query(Filters, frozen=True, rename={**RENAMED, "skip_geometry": "skipGeometry"}):
     """Which places, and how to show them.
 
     With `voice` that network's values are shown first; with `license` only what records under one of these licences
@@ -68,13 +69,14 @@ class Query(Filters, frozen=True, rename={"filter_lang": "filter-lang", "skip_ge
     voice: Annotated[
         str | None, Meta(description="A network whose values go first, by node id or our name.")
     ] = None
-    filter_lang: Annotated[Literal["cql2-text"], Meta(description="The language of `filter`.")] = "cql2-text"
+    crs: Annotated[System, Meta(description="The reference system of the answer.")] = CRS84
     f: Literal["json", "geojson"] = "json"
 
 
 class Plain(places.Query, frozen=True):
-    """How to show a place, and the format of the answer."""
+    """How to show a place, in which reference system, and the format of the answer."""
 
+    crs: Annotated[System, Meta(description="The reference system of the answer.")] = CRS84
     f: Literal["json", "geojson"] = "json"
 
 
@@ -133,17 +135,15 @@ async def list_items(request: web.Request) -> web.Response:
         following = token(rows[limit - 1]) if len(rows) > limit else None
         return _collection(request, [shaped(each, shape) for each in features], number, following)
 
-    return await kept(request, answer, Form(media=GEOJSON))
+    return await kept(request, answer, Form(media=GEOJSON, crs=query.crs))
 
 
-def _shape(query: Query) -> Shape | None:
-    """What is left of a feature; None for all of it."""
+def _shape(query: Query) -> Shape:
+    """What is told of a feature, and where."""
     if query.properties is not None and (unknown := sorted(set(query.properties) - NAMES)):
         args = {"unknown": ", ".join(unknown), "names": ", ".join(NAMES)}
         raise mistake("properties", "There is no {unknown}; there are {names}.", args)
-    if query.properties is None and not query.skip_geometry:
-        return None
-    return Shape(names=query.properties, placed=not query.skip_geometry)
+    return Shape(names=query.properties, placed=not query.skip_geometry, system=query.crs)
 
 
 async def _features(request: web.Request, conn: Connection, page: Sequence[Row], query: Query) -> list[bytes]:
@@ -182,16 +182,16 @@ def _link(rel: str, href: str, media: str = GEOJSON) -> bytes:
 async def show_item(request: web.Request) -> web.Response:
     """One place as a flat feature; any id that it has ever had finds it."""
     id, plain = request.match_info["id"], http.asked(request, Plain)
-    headers: dict[str, str] = {}
+    headers = {"Content-Crs": f"<{plain.crs}>"}
 
     async def answer(conn: Connection) -> bytes:
         found = await store.found(conn, id)
         if found is None:
             raise await why_not(conn, id)
         headers["Link"] = f'</collections/places/items/{found[0]}>; rel="canonical"'
-        if plain.voice is None and not plain.license:
-            return found[2]
-        return changes.feature(await places.seen(request, conn, found[1], plain))
+        whole = plain.voice is None and not plain.license
+        item = found[2] if whole else changes.feature(await places.seen(request, conn, found[1], plain))
+        return shaped(item, Shape(system=plain.crs))
 
     async with moment(request) as conn:
         body = await answer(conn)

@@ -30,7 +30,9 @@ async def moment(request: web.Request) -> AsyncIterator[Connection]:
     """A connection on one moment of the view; the answer, a problem too, names it in `Merge-Cursor`."""
     pool = request.app[POOL]
     async with pool.acquire() as conn, conn.transaction(isolation="repeatable_read", readonly=True):
-        _stand(request, Standing(*await store.standing(conn)))
+        at = Standing(*await store.standing(conn))
+        request.app[POSITION].seen(at)
+        _stand(request, at)
         yield conn
 
 
@@ -39,17 +41,19 @@ def _stand(request: web.Request, at: Standing) -> None:
 
 
 class Form(Struct, frozen=True):
-    """In what form an answer is given: its media type, and the language where it has words."""
+    """In what form an answer is given: its media type, the language of its words, the system of its positions."""
 
     media: str = "application/json"
     language: str | None = None
+    crs: str | None = None
 
     def headers(self, tag: str) -> dict[str, str]:
         """What is said of an answer in this form."""
         spoken = (
             {"Content-Language": self.language, "Vary": "Accept-Language, Cookie"} if self.language else {}
         )
-        return {"ETag": tag, "Content-Type": self.media, **spoken}
+        placed = {"Content-Crs": f"<{self.crs}>"} if self.crs else {}
+        return {"ETag": tag, "Content-Type": self.media, **spoken, **placed}
 
 
 PLAIN = Form()

@@ -1,7 +1,7 @@
 """Which places a query asks for: the same parameters for lists, maps, counts and tiles."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from aiohttp import web
 from msgspec import Meta, Struct
@@ -10,11 +10,11 @@ from schemas.place import AnyCode, License, Status
 from schemas.subscription import Departement
 from services.errors import Fault, Malformed
 from services.postgres import Connection
-from services.sync import cql, searching, spoken
+from services.sync import cql, crs, outlines, searching, spoken
 from services.sync.context import TRUST
 from services.sync.items import QUERYABLES
-from services.sync.items_store import Asked, Near
-from services.sync.outlines import Box, box
+from services.sync.items_store import Asked, Near, Within
+from services.sync.outlines import Box
 from services.sync.spans import Span, span
 
 Text = Annotated[str, Meta(max_length=1000)]
@@ -25,7 +25,10 @@ Count = Annotated[int, Meta(ge=0, le=10**9)]
 Year = Annotated[int, Meta(ge=0, le=9999)]
 
 
-class Filters(Struct, frozen=True):
+RENAMED = {"bbox_crs": "bbox-crs", "filter_crs": "filter-crs", "filter_lang": "filter-lang"}
+
+
+class Filters(Struct, frozen=True, rename=RENAMED):
     """Which places. Within one parameter any of several values will do; all parameters have to fit."""
 
     bbox: Annotated[
@@ -71,6 +74,11 @@ class Filters(Struct, frozen=True):
         Meta(description="Latitude, longitude, and how many kilometres around."),
     ] = None
     filter: Annotated[Condition | None, Meta(description="A condition in CQL2 text.")] = None
+    bbox_crs: Annotated[crs.System, Meta(description="The reference system of `bbox`.")] = crs.CRS84
+    filter_crs: Annotated[crs.System, Meta(description="The reference system of shapes in `filter`.")] = (
+        crs.CRS84
+    )
+    filter_lang: Annotated[Literal["cql2-text"], Meta(description="The language of `filter`.")] = "cql2-text"
     name: Annotated[Text | None, Meta(description=QUERYABLES["name"].description)] = None
     kind: Annotated[Text | None, Meta(description=QUERYABLES["kind"].description)] = None
     families: Annotated[Text | None, Meta(description=QUERYABLES["families"].description)] = None
@@ -105,6 +113,7 @@ def mistake(where: str, what: str, args: Any = None) -> Malformed:
 async def selection(request: web.Request, conn: Connection, filters: Filters) -> Asked:
     """The places that a query asks for; Malformed where it cannot be meant."""
     since, until = _span(filters)
+    box, drawn = _box(filters.bbox, filters.bbox_crs)
     return Asked(
         ids=filters.ids,
         networks=networks(request, filters.network),
@@ -115,14 +124,14 @@ async def selection(request: web.Request, conn: Connection, filters: Filters) ->
         labels=filters.label,
         licenses=filters.license,
         words=await spoken.meant(conn, filters.type) if filters.type else None,
-        box=_box(filters.bbox),
-        area=await spoken.area(conn, filters.area) if filters.area is not None else None,
+        box=box,
+        areas=(*drawn, *([await spoken.area(conn, filters.area)] if filters.area is not None else ())),
         near=_near(filters.near),
         since=since,
         until=until,
         text=await searching.query(conn, filters.q) if filters.q is not None else None,
         equal=tuple((name, value) for name in EQUAL if (value := getattr(filters, name)) is not None),
-        condition=cql.parse(filters.filter) if filters.filter is not None else None,
+        condition=cql.parse(filters.filter, filters.filter_crs) if filters.filter is not None else None,
     )
 
 
@@ -132,15 +141,21 @@ def networks(request: web.Request, names: Sequence[str]) -> tuple[str, ...]:
     return tuple(known.get(name, name) for name in names)
 
 
-def _box(numbers: Sequence[float] | None) -> Box | None:
+def _box(numbers: Sequence[float] | None, system: str) -> tuple[Box | None, tuple[Within, ...]]:
+    """A box in degrees, or as it is drawn on the globe where it is one of a projection."""
     if numbers is None:
-        return None
+        return None, ()
     if len(numbers) not in (4, 6):
         raise mistake("bbox", "A bbox has 4 or 6 numbers.")
-    found = box(numbers)
+    if system in crs.PROJECTED:
+        outline = crs.drawn(system, outlines.flat(numbers))
+        if outline is None:
+            raise mistake("bbox", "This box lies outside of its reference system.")
+        return None, (Within(polygons=(outline,)),)
+    found = outlines.box(crs.turned(system, outlines.flat(numbers)))
     if found is None:
         raise mistake("bbox", "A bbox is west,south,east,north in degrees, south not above north.")
-    return found
+    return found, ()
 
 
 def _near(given: tuple[float, float, float] | None) -> Near | None:
