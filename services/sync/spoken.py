@@ -10,7 +10,7 @@ from schemas.event import Event
 from schemas.vocabulary import LANDMARKS, Area, Term
 from services import foreign
 from services.canonical import fold
-from services.errors import Fault, Malformed, Untrue
+from services.errors import Args, Fault, Malformed, Untrue
 from services.languages import Language
 from services.postgres import Connection
 from services.sync import heard, spoken_store
@@ -130,10 +130,14 @@ async def area(conn: Connection, asked: str) -> Within:
     known = await areas(conn)
     found = [each for each in known if each.record == asked]
     found = found or [each for each in known if fold(each.area.name) == fold(asked)]
-    if len(found) != 1:
+    if not found:
+        raise _mistake("No network publishes an area of this id or name: see /areas.")
+    if len(found) > 1:
         ids = ", ".join(each.record for each in found)
-        several = "Several areas have this name: give the id of one: {ids}."
-        what = several if found else "No network publishes an area of this id or name: see /areas."
-        raise Malformed("The query is not right.", faults=(Fault("area", what, {"ids": ids}),))
+        raise _mistake("Several areas have this name: give the id of one: {ids}.", {"ids": ids})
     (only,) = found
     return Within(polygons=only.polygons, communes=only.area.communes)
+
+
+def _mistake(what: str, args: Args | None = None) -> Malformed:
+    return Malformed("The query is not right.", faults=(Fault("area", what, args or {}),))
