@@ -37,6 +37,50 @@ _SAID = {
 }
 
 
+# Parameters of a path, and those that mean the same wherever they are asked.
+_MEANT = {
+    "after": "Where to read on: the cursor of what was read last, `<epoch>.<number>`.",
+    "as_of": "As it was at a time (RFC 3339), or at the end of a day in UTC; without it, now.",
+    "back": "The page to go back to.",
+    "bbox": "Only places within west, south, east, north, in degrees.",
+    "bucket": "The number of a bucket, 0 to 255.",
+    "confirm": "How many places are to be withdrawn: says that so many are meant.",
+    "departement": "Only places of any of these départements, by number.",
+    "disputed": "Instead, the pairs of which two owners say the contrary.",
+    "duplicate": "`accept` adds the place although one like it is there.",
+    "ending": "The format of the file.",
+    "f": "The format of the answer.",
+    "family": "Only places of any of these families, by code.",
+    "format": "The format of the list; else it is told from the bytes.",
+    "id": "The id of a record, or of a place by any record in it.",
+    "ids": "Only the places that these ids find.",
+    "insee": "Only places in any of these communes, by INSEE code.",
+    "license": "Only what is under any of these licences.",
+    "limit": "How many at most.",
+    "mapping": "Which column is which field, as JSON.",
+    "missing": "What becomes of places that are not in the list any more.",
+    "mode": "Whether the list is only looked at, or taken over.",
+    "name": "The name of a file.",
+    "network": "Only what is of any of these networks, by id or by the name that this service has for them.",
+    "node": "The id of a node.",
+    "offset": "How many to pass over first.",
+    "page": "The token that the page before gave for the next one.",
+    "q": "Only places in whose texts all these words stand, whatever their accents.",
+    "record": "Only what is about this record.",
+    "since": "Where to read on: the cursor of what was read last, `<epoch>.<number>`.",
+    "source": "The name of the list: places that came from it before and are missing now are withdrawn.",
+    "status": "Only places of any of these states.",
+    "to": "The language.",
+    "updated_since": "Only places that changed at or after this time.",
+    "v": "The version of a file, so that a new one has a new address.",
+    "voice": "What this network says is shown first.",
+    "wait": "Seconds to wait for something new.",
+    "x": "Which tile, from the west.",
+    "y": "Which tile, from the north.",
+    "z": "The zoom.",
+}
+
+
 class Mistake(Struct, frozen=True, omit_defaults=True):
     """One mistake: where in the body, or in which parameter, and what is expected there."""
 
@@ -236,7 +280,8 @@ def _tags(routes: Sequence[Route]) -> Iterator[dict[str, str]]:
 
 def _path_parameters(route: Route) -> Iterator[dict[str, Any]]:
     for name in _PARAMETER.findall(route.path):
-        yield {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+        said = {"description": _MEANT.get(name, name), "schema": {"type": "string"}}
+        yield {"name": name, "in": "path", "required": True, **said}
 
 
 def _header_parameters(route: Route) -> Iterator[dict[str, Any]]:
@@ -249,14 +294,15 @@ def _header_parameters(route: Route) -> Iterator[dict[str, Any]]:
 def _query_parameters(route: Route, found: Mapping[Any, dict[str, Any]]) -> Iterator[dict[str, Any]]:
     for field in msgspec.structs.fields(route.query) if route.query else ():
         schema = sayable(found[field.type])
-        description = schema.pop("description", None)
+        description = schema.pop("description", None) or _MEANT.get(field.encode_name, field.encode_name)
         if not field.required and isinstance(field.default, str | int | float | bool):
             schema["default"] = field.default
-        parameter = {"name": field.encode_name, "in": "query", "required": field.required, "schema": schema}
+        said = {"description": description, "required": field.required, "schema": schema}
+        parameter = {"name": field.encode_name, "in": "query", **said}
         if _lists(schema):
             # a,b,c in one parameter: a parameter that is given twice is refused.
             parameter |= {"style": "form", "explode": False}
-        yield parameter | ({"description": description} if description else {})
+        yield parameter
 
 
 def sayable(schema: Mapping[str, Any]) -> dict[str, Any]:

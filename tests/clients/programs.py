@@ -55,7 +55,9 @@ def debian() -> None:
     if not missing:
         return
     if os.geteuid() or shutil.which("apt-get") is None:
-        raise Absent(f"GDAL is needed for the tests: install {' '.join(missing)} (Debian: apt install gdal-bin).")
+        raise Absent(
+            f"GDAL is needed for the tests: install {' '.join(missing)} (Debian: apt install gdal-bin)."
+        )
     quiet = {"DEBIAN_FRONTEND": "noninteractive"}
     if subprocess.run([*INSTALL, "--simulate", *missing], capture_output=True, check=False).returncode:
         run(["apt-get", "-q", "update"], FOLDER, quiet)

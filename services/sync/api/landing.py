@@ -34,7 +34,7 @@ CLASSES = (
 class Query(Struct, frozen=True):
     """`f` is the format: JSON is the only one."""
 
-    f: Literal["json"] | None = None
+    f: Literal["json"] = "json"
 
 
 class Hyperlink(Struct, frozen=True):
@@ -72,7 +72,7 @@ def itself(request: web.Request, media: str = JSON) -> Hyperlink:
 
 async def show_landing(request: web.Request) -> web.Response:
     """The way to what can be asked here; browsers are shown a page."""
-    if http.asked(request, Query).f is None and pages.wanted(request):
+    if "f" not in request.query and pages.wanted(request):
         raise web.HTTPSeeOther("/docs", headers={"Vary": "Accept"})
     links = (
         itself(request),
