@@ -293,7 +293,7 @@ def _header_parameters(route: Route) -> Iterator[dict[str, Any]]:
 
 def _query_parameters(route: Route, found: Mapping[Any, dict[str, Any]]) -> Iterator[dict[str, Any]]:
     for field in msgspec.structs.fields(route.query) if route.query else ():
-        schema = sayable(found[field.type])
+        schema = _sayable(found[field.type])
         description = schema.pop("description", None) or _MEANT.get(field.encode_name, field.encode_name)
         if not field.required and isinstance(field.default, str | int | float | bool):
             schema["default"] = field.default
@@ -305,7 +305,7 @@ def _query_parameters(route: Route, found: Mapping[Any, dict[str, Any]]) -> Iter
         yield parameter
 
 
-def sayable(schema: Mapping[str, Any]) -> dict[str, Any]:
+def _sayable(schema: Mapping[str, Any]) -> dict[str, Any]:
     """The schema of a parameter: whoever asks for nothing leaves it out, as an address cannot say null."""
     rest = dict(schema)
     members = [each for each in rest.pop("anyOf", ()) if each != {"type": "null"}]

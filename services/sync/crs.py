@@ -61,7 +61,9 @@ def unprojected(uri: str, ring: Sequence[Point]) -> Ring | None:
     found = tuple(_transformer(uri, CRS84).transform(x, y) for x, y in ring)
     # What lies outside comes out somewhere else on the globe.
     back = [_transformer(CRS84, uri).transform(lon, lat) for lon, lat in found]
-    near = all(abs(x - u) < TOLERANCE and abs(y - v) < TOLERANCE for (x, y), (u, v) in zip(ring, back, strict=True))
+    near = all(
+        abs(x - u) < TOLERANCE and abs(y - v) < TOLERANCE for (x, y), (u, v) in zip(ring, back, strict=True)
+    )
     return found if near else None
 
 

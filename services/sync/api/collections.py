@@ -1,8 +1,6 @@
-"""`/collections`: the places as a collection of features, where they lie, and by what they are chosen (OGC API)."""
+"""`/collections`: the places as a collection of features, what they cover, and by what they are chosen (OGC API)."""
 
 from collections.abc import Mapping
-from functools import cache
-from hashlib import sha256
 from typing import Any
 
 import msgspec
@@ -10,36 +8,26 @@ from aiohttp import web
 from msgspec import Struct
 from yarl import URL
 
-from services import http
+from services import http, ledger
 from services.http import Route
-from services.openapi import sayable
+from services.postgres import Connection
 from services.routes import As
-from services.sync import landing_store
-from services.sync.api import items
+from services.sync import cql, items_store
 from services.sync.api.items import GEOJSON, public
 from services.sync.api.landing import COLLECTION, HTML, JSON, REL, SCHEMA, Hyperlink, Query, hyperlink, itself
-from services.sync.api.reading import moment
+from services.sync.api.reading import kept
 from services.sync.context import SETTINGS
+from services.sync.crs import CRS84, SYSTEMS
+from services.sync.items import QUERYABLES, Kind, Property
 
-CRS84 = "http://www.opengis.net/def/crs/OGC/1.3/CRS84"
 SPDX = "https://spdx.org/licenses"
-# Parameters of the items that name no property of a place.
-NO_PROPERTIES = frozenset(
-    {
-        "bbox",
-        "bbox-crs",
-        "crs",
-        "datetime",
-        "f",
-        "filter",
-        "filter-crs",
-        "filter-lang",
-        "ids",
-        "limit",
-        "near",
-    }
-    | {"offset", "page", "properties", "q", "skipGeometry", "sortby", "voice"}
-)
+GREGORIAN = "http://www.opengis.net/def/uom/ISO-8601/0/Gregorian"
+FORMS: Mapping[Kind, dict[str, Any]] = {
+    "string": {"type": "string"},
+    "integer": {"type": "integer"},
+    "date-time": {"type": "string", "format": "date-time", "x-ogc-role": "primary-instant"},
+}
+GEOMETRY = {"title": "geometry", "format": "geometry-point", "x-ogc-role": "primary-geometry"}
 
 
 class Spatial(Struct, frozen=True):
@@ -49,14 +37,22 @@ class Spatial(Struct, frozen=True):
     crs: str = CRS84
 
 
+class Temporal(Struct, frozen=True):
+    """When networks said something of the places: first, and last."""
+
+    interval: tuple[tuple[str, str], ...]
+    trs: str = GREGORIAN
+
+
 class Extent(Struct, frozen=True, omit_defaults=True):
-    """Where the places are; of none that has a position nothing is said."""
+    """What the places cover; while none has a position nothing is said."""
 
     spatial: Spatial | None = None
+    temporal: Temporal | None = None
 
 
-class Collection(Struct, frozen=True, rename="camel"):
-    """The places as a collection of features."""
+class Collection(Struct, frozen=True, rename={"item_type": "itemType", "storage_crs": "storageCrs"}):
+    """The places as a collection of features; `crs` are the reference systems in which their positions are told."""
 
     id: str
     title: str
@@ -64,6 +60,8 @@ class Collection(Struct, frozen=True, rename="camel"):
     links: tuple[Hyperlink, ...]
     extent: Extent
     item_type: str = "feature"
+    crs: tuple[str, ...] = SYSTEMS
+    storage_crs: str = CRS84
 
 
 class Collections(Struct, frozen=True):
@@ -75,24 +73,37 @@ class Collections(Struct, frozen=True):
 
 async def list_collections(request: web.Request) -> web.Response:
     """The collections of features that can be read here: there is one, the places."""
-    return _tagged(Collections((itself(request),), (await _collection(request),)))
+
+    async def answer(conn: Connection) -> bytes:
+        return msgspec.json.encode(Collections((itself(request),), (await _collection(request, conn),)))
+
+    return await kept(request, answer)
 
 
 async def show_collection(request: web.Request) -> web.Response:
     """The places as a collection: what it is, what it covers, and how it is read."""
-    return _tagged(await _collection(request))
+
+    async def answer(conn: Connection) -> bytes:
+        return msgspec.json.encode(await _collection(request, conn))
+
+    return await kept(request, answer)
 
 
-async def _collection(request: web.Request) -> Collection:
-    async with moment(request) as conn:
-        box = await landing_store.box(conn)
-    settings = request.app[SETTINGS]
+async def _collection(request: web.Request, conn: Connection) -> Collection:
+    settings, extent = request.app[SETTINGS], await items_store.extent(conn)
     return Collection(
         id="places",
         title=settings.name,
         description=f"Places, each with the networks that speak of it. The database is under {settings.license}.",
         links=_links(request),
-        extent=Extent(Spatial((box,))) if box else Extent(),
+        extent=_covered(extent) if extent else Extent(),
+    )
+
+
+def _covered(extent: items_store.Extent) -> Extent:
+    return Extent(
+        Spatial(((extent.west, extent.south, extent.east, extent.north),)),
+        Temporal(((ledger.stamp(extent.since), ledger.stamp(extent.until)),)),
     )
 
 
@@ -110,39 +121,28 @@ def _links(request: web.Request) -> tuple[Hyperlink, ...]:
     )
 
 
-def _tagged(said: Struct) -> web.Response:
-    """An answer with the tag of its bytes."""
-    body = msgspec.json.encode(said)
-    return http.reply(body, headers={"ETag": f'"{sha256(body).hexdigest()[:32]}"'})
-
-
 async def list_queryables(request: web.Request) -> web.Response:
-    """The properties by which places can be chosen, as a JSON Schema; each is a parameter of the items."""
+    """The properties by which places can be chosen, as a JSON Schema.
+
+    Each is a parameter of the items, and a name in their `filter`; the position is one in `filter`.
+    """
     schema = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": public(request, URL(f"{COLLECTION}/queryables")),
         "type": "object",
         "title": request.app[SETTINGS].name,
         "description": "Properties by which places can be chosen.",
-        "properties": queryables(),
+        "properties": {
+            cql.GEOMETRY: GEOMETRY,
+            **{name: _queryable(each) for name, each in QUERYABLES.items()},
+        },
         "additionalProperties": False,
     }
     return http.reply(schema, media=SCHEMA)
 
 
-@cache
-def queryables() -> Mapping[str, dict[str, Any]]:
-    """The schema of each property by which places can be chosen: of one value, as the parameter takes several."""
-    fields = [f for f in msgspec.structs.fields(items.Query) if f.encode_name not in NO_PROPERTIES]
-    return {field.encode_name: {"title": field.encode_name, **_value(field.type)} for field in fields}
-
-
-def _value(annotation: Any) -> dict[str, Any]:
-    """The schema of one value of a parameter."""
-    schema = sayable(msgspec.json.schema(annotation))
-    value = {**schema.get("items", schema)}
-    said = schema.get("description")
-    return {"type": "string", **value, **({"description": said} if said else {})}
+def _queryable(found: Property) -> dict[str, Any]:
+    return {"title": found.name, "description": found.description, **FORMS[found.kind]}
 
 
 ROUTES = (

@@ -1,43 +1,28 @@
 """`/tiles`: the places as vector tiles, for maps of very many."""
 
 import re
-from collections.abc import Sequence
-from hashlib import sha256
-from typing import Annotated, Literal
+from html import escape
+from typing import Literal
 
 import msgspec
 from aiohttp import web
-from msgspec import Meta, Struct
-from msgspec.structs import replace
+from msgspec import Struct
 
-from schemas.place import Status
-from schemas.subscription import Departement
 from services import http
 from services.errors import NotFound
 from services.http import Route
 from services.postgres import Connection
-from services.sync import landing_store, tiles, tiles_store
-from services.sync.api import items
-from services.sync.api.reading import CURSOR, moment
+from services.sync import items_store, tiles, tiles_store
+from services.sync.api.reading import Form, kept
+from services.sync.api.selecting import Filters, selection
 from services.sync.context import SETTINGS
-from services.sync.tiles import CELLS, DEEPEST, LAYER, MOST, Point, Tile
-from services.sync.tiles_store import Spot
+from services.sync.items_store import Asked, Extent
+from services.sync.tiles import DEEPEST, LAYER, Point, Tile
 
 MVT = "application/vnd.mapbox-vector-tile"
 NUMBER = re.compile(r"0|[1-9][0-9]{0,5}")
 # A map moves over the same tiles again and again; each is asked about once a minute.
 KEPT = "public, max-age=60"
-
-
-class Query(Struct, frozen=True):
-    """Which places, as at `/collections/places/items`."""
-
-    network: tuple[str, ...] = ()
-    family: tuple[str, ...] = ()
-    status: tuple[Status, ...] = ()
-    departement: tuple[Departement, ...] = ()
-    insee: tuple[str, ...] = ()
-    q: Annotated[str, Meta(max_length=200)] | None = None
 
 
 class Layer(Struct, frozen=True):
@@ -68,14 +53,15 @@ async def show_tile(request: web.Request) -> web.Response:
 
     A tile of very many places has one for each cell of a grid; its `count` tells for how many it stands.
     """
-    tile, query = _tile(request), http.asked(request, Query)
-    async with moment(request) as conn:
-        named = f"{request[CURSOR]} {request.rel_url}"
-        headers = {"ETag": f'"{sha256(named.encode()).hexdigest()[:32]}"', "Cache-Control": KEPT}
-        if headers["ETag"] in (http.precondition(request, "If-None-Match") or ()):
-            return web.Response(status=304, headers=headers)
-        spots = await _spots(conn, query, tile)
-    return http.reply(tiles.encoded(tile, _points(spots)), media=MVT, headers=headers)
+    tile, query = _tile(request), http.asked(request, Filters)
+
+    async def answer(conn: Connection) -> bytes:
+        asked = await selection(request, conn, query)
+        return tiles.encoded(tile, await _points(conn, asked, tile))
+
+    response = await kept(request, answer, Form(media=MVT))
+    response.headers["Cache-Control"] = KEPT
+    return response
 
 
 def _tile(request: web.Request) -> Tile:
@@ -90,56 +76,42 @@ def _tile(request: web.Request) -> Tile:
     )
 
 
-async def _spots(conn: Connection, query: Query, tile: Tile) -> list[Spot]:
-    selected = await items.selection(conn, items.Query(**msgspec.structs.asdict(query)))
-    asked = replace(selected, bbox=tiles.box(tile))
-    if await tiles_store.more_than(conn, asked, MOST):
-        return await tiles_store.thinned(conn, asked, tile.side * CELLS)
-    return await tiles_store.spots(conn, asked)
-
-
-class _Said(Struct):
-    name: str
-    status: str
-    families: str | None = None
-
-
-class _Item(Struct):
-    properties: _Said
-
-
-def _points(spots: Sequence[Spot]) -> list[Point]:
-    decode = msgspec.json.Decoder(_Item).decode
-    said = [decode(spot.item).properties for spot in spots]
-    return [
-        Point(spot.id, its.name, its.status, its.families or "", spot.lat, spot.lon, spot.count)
-        for spot, its in zip(spots, said, strict=True)
-    ]
+async def _points(conn: Connection, asked: Asked, tile: Tile) -> list[Point]:
+    box = tiles.box(tile)
+    if await tiles_store.more_than(conn, asked, box, tiles.MOST):
+        return await tiles_store.thinned(conn, asked, box, tile.side * tiles.CELLS)
+    return await tiles_store.points(conn, asked, box)
 
 
 async def show_tilejson(request: web.Request) -> web.Response:
     """Where the tiles are and what is in them, as maps read it (TileJSON 3.0); with filters, theirs."""
-    async with moment(request) as conn:
-        box = await landing_store.box(conn)
+
+    async def answer(conn: Connection) -> bytes:
+        return msgspec.json.encode(_told(request, await items_store.extent(conn)))
+
+    return await kept(request, answer)
+
+
+def _told(request: web.Request, extent: Extent | None) -> TileJSON:
     settings, asked = request.app[SETTINGS], request.rel_url.raw_query_string
     where = settings.url.rstrip("/") + "/tiles/{z}/{x}/{y}.mvt"
-    said = TileJSON(
+    return TileJSON(
         tilejson="3.0.0",
         name=settings.name,
         description="Places as points.",
-        attribution=settings.name,
+        attribution=f"{escape(settings.name)} ({settings.license})",
         scheme="xyz",
         tiles=(f"{where}?{asked}" if asked else where,),
         minzoom=0,
         maxzoom=DEEPEST,
-        bounds=box or (-180, -tiles.END, 180, tiles.END),
+        bounds=(extent.west, extent.south, extent.east, extent.north) if extent else WORLD,
         vector_layers=(Layer(LAYER, "Places; `count` tells for how many one stands.", FIELDS),),
     )
-    return http.reply(said)
 
 
+WORLD = (-180.0, -tiles.END, 180.0, tiles.END)
 FIELDS = {name: "Number" if name == "count" else "String" for name in tiles.KEYS}
 ROUTES = (
-    Route("GET", "/tiles.json", show_tilejson, query=Query, replies={200: TileJSON}),
-    Route("GET", "/tiles/{z}/{x}/{y}.mvt", show_tile, query=Query, replies={200: MVT}),
+    Route("GET", "/tiles.json", show_tilejson, query=Filters, replies={200: TileJSON}),
+    Route("GET", "/tiles/{z}/{x}/{y}.mvt", show_tile, query=Filters, replies={200: MVT}),
 )
