@@ -16,7 +16,10 @@ SLOWEST, SLOWEST_RATE = 30.0, 64 * 1024
 COMPRESSED_FROM = 1024
 COMPRESSED_ASIDE = 64 * 1024
 
-_COMPRESSIBLE = ("text/", "application/json", "application/geo+json", "application/x-ndjson")
+_COMPRESSIBLE = (
+    *("text/", "application/json", "application/geo+json", "application/x-ndjson"),
+    "application/vnd.mapbox-vector-tile",
+)
 
 
 def reply(

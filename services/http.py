@@ -3,8 +3,7 @@
 import asyncio
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
-from functools import cache
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 import structlog
@@ -24,14 +23,15 @@ from services.errors import (
     Unsupported,
 )
 from services.listening import listening
+from services.openapi import Documented
 from services.postgres import WEATHER
 from services.problems import STATUS, Crashed, TooSlow
 from services.queries import question
-from services.release import release
 from services.routes import Handler, Principal, Role, Route
 from services.strict import decode_strict, parse_strict
 
 __all__ = [
+    "DOCUMENTED",
     "METRICS",
     "STATUS",
     "Authenticate",
@@ -57,6 +57,7 @@ Authenticate = Callable[[web.Request, str], Awaitable[Principal | None]]
 Ready = Callable[[web.Application], Awaitable[dict[str, str]]]
 
 METRICS: Final = web.AppKey("metrics", CollectorRegistry)
+DOCUMENTED: Final = web.AppKey("documented", Documented)
 BODY_WITHIN = 30.0
 READERS_WITHIN = 0.5
 TOLD_EVERY = 10.0
@@ -130,20 +131,23 @@ def application(
     service: str,
     ready: Ready,
     authenticate: Authenticate | None = None,
+    contact: Mapping[str, str] | None = None,
     cors: bool = False,
     common: bool = True,
 ) -> web.Application:
     """The routes as an application, with the paths that all services have unless `common` is false.
 
     `ready` tells the state of what the service leans on; Unavailable or an error of WEATHER there is a 503.
+    `contact` is whom to ask, as OpenAPI has it.
     """
     registry = CollectorRegistry()
-    every = (*routes, *(_common(routes, service, ready) if common else ()))
+    every = (*routes, *(_common(routes, ready) if common else ()))
     kept = {route.path for route in every if route.method in ("PUT", "PATCH", "DELETE")}
     reading: set[asyncio.Task[Any]] = set()
     app = web.Application(middlewares=[_guard(registry, reading, cors=cors, kept=kept)])
     app.on_shutdown.append(lambda _: _let_go(reading))
     app[METRICS] = registry
+    app[DOCUMENTED] = Documented(every, openapi.info(service, contact))
     app[_WEATHER] = _Weather()
     ProcessCollector(registry=registry)
     app.on_response_prepare.append(_headers(cors=cors))
@@ -348,7 +352,7 @@ def _preflight(request: web.Request, exception: web.HTTPMethodNotAllowed) -> web
 # What all services have
 
 
-def _common(routes: Sequence[Route], service: str, ready: Ready) -> tuple[Route, ...]:
+def _common(routes: Sequence[Route], ready: Ready) -> tuple[Route, ...]:
     async def livez(request: web.Request) -> web.Response:
         """The process is up."""
         return reply({"status": "ok"})
@@ -362,21 +366,16 @@ def _common(routes: Sequence[Route], service: str, ready: Ready) -> tuple[Route,
         """Metrics in the text format of Prometheus."""
         return reply(generate_latest(request.app[METRICS]), media="text/plain; version=0.0.4; charset=utf-8")
 
-    @cache
-    def document() -> dict[str, Any]:
-        title = f"maillage {service}"
-        return openapi.document((*routes, *common), title=title, version=release(), server="/")
-
     async def show_openapi(request: web.Request) -> web.Response:
         """This service as an OpenAPI 3.1 document."""
-        return reply(document())
+        return reply(request.app[DOCUMENTED].newest)
 
     async def show_docs(request: web.Request) -> web.Response:
         """This service as a page to read."""
-        return pages.page(request, "docs.html", document=document())
+        return pages.page(request, "docs.html", document=request.app[DOCUMENTED].newest)
 
     taken = any(route.path == "/" for route in routes)
-    common = (
+    return (
         *(() if taken else (Route("GET", "/", pages.enter, replies={303: None}),)),
         Route("GET", "/livez", livez, replies={200: dict[str, str]}),
         Route("GET", "/readyz", readyz, replies={200: dict[str, str]}),
@@ -385,4 +384,3 @@ def _common(routes: Sequence[Route], service: str, ready: Ready) -> tuple[Route,
         Route("GET", "/docs", show_docs, replies={200: "text/html"}),
         *pages.ROUTES,
     )
-    return common

@@ -19,6 +19,7 @@ from services.errors import Unavailable
 from services.http import Route
 from services.ledger import Page, Pen
 from services.ledger_store import Signed
+from services.parameters import After
 from services.postgres import Pool
 from services.routes import RESUMED
 
@@ -45,7 +46,7 @@ LEDGER = web.AppKey("ledger", Published)
 class Reading(Struct, frozen=True):
     """Where to read from (`<epoch>.<seq>`, strictly after), how many events, how many seconds to wait for one."""
 
-    after: str = "0.0"
+    after: After = "0.0"
     limit: Annotated[int, Meta(ge=1, le=MAX_PAGE)] = MAX_PAGE
     wait: Annotated[float, Meta(ge=0, le=30)] = 0
 
@@ -53,7 +54,7 @@ class Reading(Struct, frozen=True):
 class Resuming(Struct, frozen=True):
     """Where to go on from, for clients that cannot send `Last-Event-ID`."""
 
-    after: str | None = None
+    after: After | None = None
 
 
 async def show_descriptor(request: web.Request) -> web.Response:

@@ -2,18 +2,24 @@
 
 import inspect
 import re
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any, get_origin
 
 import msgspec
 from msgspec import Struct
 
 from services.problems import PROBLEM
-from services.routes import Handler, Route
+from services.release import release
+from services.routes import As, Handler, Route
 
 REF = "#/components/schemas/{name}"
+OPENAPI_3_0, OPENAPI_3_1 = (f"application/vnd.oai.openapi+json;version={each}" for each in ("3.0", "3.1"))
+LICENSE, LICENSE_TEXT = "Apache-2.0", "https://www.apache.org/licenses/LICENSE-2.0"
 
 _PARAMETER = re.compile(r"\{(\w+)(?::[^{}]*(?:\{[^{}]*\}[^{}]*)*)?\}")
+_JSON = re.compile(r"application/([\w.-]+\+)?json(;.*)?")
 _SAID = {
     400: "The request could not be read, or a parameter is unknown, repeated or wrong.",
     401: "A valid token is needed.",
@@ -28,6 +34,50 @@ _SAID = {
     428: "Send If-Match with the ETag that was read.",
     429: "Too many requests; Retry-After says when to come back.",
     422: "Some of the body is not valid; each mistake is named by a JSON pointer.",
+}
+
+
+# Parameters of a path, and those that mean the same wherever they are asked.
+_MEANT = {
+    "after": "Where to read on: the cursor of what was read last, `<epoch>.<number>`.",
+    "as_of": "As it was at a time (RFC 3339), or at the end of a day in UTC; without it, now.",
+    "back": "The page to go back to.",
+    "bbox": "Only places within west, south, east, north, in degrees.",
+    "bucket": "The number of a bucket, 0 to 255.",
+    "confirm": "How many places are to be withdrawn: says that so many are meant.",
+    "departement": "Only places of any of these départements, by number.",
+    "disputed": "Instead, the pairs of which two owners say the contrary.",
+    "duplicate": "`accept` adds the place although one like it is there.",
+    "ending": "The format of the file.",
+    "f": "The format of the answer.",
+    "family": "Only places of any of these families, by code.",
+    "format": "The format of the list; else it is told from the bytes.",
+    "id": "The id of a record, or of a place by any record in it.",
+    "ids": "Only the places that these ids find.",
+    "insee": "Only places in any of these communes, by INSEE code.",
+    "license": "Only what is under any of these licences.",
+    "limit": "How many at most.",
+    "mapping": "Which column is which field, as JSON.",
+    "missing": "What becomes of places that are not in the list any more.",
+    "mode": "Whether the list is only looked at, or taken over.",
+    "name": "The name of a file.",
+    "network": "Only what is of any of these networks, by id or by the name that this service has for them.",
+    "node": "The id of a node.",
+    "offset": "How many to pass over first.",
+    "page": "The token that the page before gave for the next one.",
+    "q": "Only places in whose texts all these words stand, whatever their accents.",
+    "record": "Only what is about this record.",
+    "since": "Where to read on: the cursor of what was read last, `<epoch>.<number>`.",
+    "source": "The name of the list: places that came from it before and are missing now are withdrawn.",
+    "status": "Only places of any of these states.",
+    "to": "The language.",
+    "updated_since": "Only places that changed at or after this time.",
+    "v": "The version of a file, so that a new one has a new address.",
+    "voice": "What this network says is shown first.",
+    "wait": "Seconds to wait for something new.",
+    "x": "Which tile, from the west.",
+    "y": "Which tile, from the north.",
+    "z": "The zoom.",
 }
 
 
@@ -49,7 +99,53 @@ class Problem(Struct, frozen=True, omit_defaults=True):
     errors: tuple[Mistake, ...] = ()
 
 
-def document(routes: Sequence[Route], *, title: str, version: str, server: str) -> dict[str, Any]:
+class Info(Struct, frozen=True):
+    """What the whole document is about: a sentence or more, and whom to ask."""
+
+    title: str
+    version: str
+    description: str
+    contact: Mapping[str, str]
+
+
+def info(service: str, contact: Mapping[str, str] | None = None) -> Info:
+    """What a service promises, as its package says it, and whom to ask."""
+    package = sys.modules.get(f"services.{service}")
+    return Info(
+        title=f"maillage {service}",
+        version=release(),
+        description=(package and inspect.getdoc(package)) or service,
+        contact=contact or {"name": "The operator of this node"},
+    )
+
+
+def contact(name: str, where: str) -> dict[str, str]:
+    """Whom to ask: a name, and where, if that is an address of mail or of the web."""
+    if re.fullmatch(r"[^@\s]+@[^@\s]+", where):
+        return {"name": name, "email": where}
+    if where.startswith(("https://", "http://")):
+        return {"name": name, "url": where}
+    return {"name": f"{name}, {where}" if where else name}
+
+
+class Documented:
+    """The documents of an application, made when somebody asks for one."""
+
+    def __init__(self, routes: Sequence[Route], info: Info) -> None:
+        self._routes, self._info = routes, info
+
+    @cached_property
+    def newest(self) -> dict[str, Any]:
+        """The application as OpenAPI 3.1."""
+        return document(self._routes, self._info)
+
+    @cached_property
+    def older(self) -> dict[str, Any]:
+        """The application as OpenAPI 3.0."""
+        return as_3_0(self.newest)
+
+
+def document(routes: Sequence[Route], info: Info) -> dict[str, Any]:
     """The routes as an OpenAPI 3.1 document; summaries and descriptions are the handlers' docstrings."""
     found, components = _schemas(routes)
     paths: dict[str, dict[str, Any]] = {}
@@ -57,19 +153,17 @@ def document(routes: Sequence[Route], *, title: str, version: str, server: str) 
     for route in routes:
         operation = _operation(route, found) | {"operationId": names[id(route)]}
         paths.setdefault(path(route), {})[route.method.lower()] = operation
+    schemes = {"securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}}
+    guarded = any(route.role for route in routes)
     return {
         "openapi": "3.1.0",
-        "info": {
-            "title": title,
-            "version": version,
-            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
-        },
-        "servers": [{"url": server}],
+        "info": {**msgspec.to_builtins(info), "license": {"name": LICENSE, "identifier": LICENSE}},
+        "servers": [{"url": "/"}],
+        # Reading is open; what needs a token says so itself.
+        "security": [],
+        "tags": list(_tags(routes)),
         "paths": paths,
-        "components": {
-            "schemas": components,
-            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
-        },
+        "components": {"schemas": components, **(schemes if guarded else {})},
     }
 
 
@@ -81,8 +175,36 @@ def path(route: Route) -> str:
 def _schemas(routes: Sequence[Route]) -> tuple[dict[Any, dict[str, Any]], dict[str, Any]]:
     """The JSON Schema of each type in the table, and the components that they refer to."""
     types = list(dict.fromkeys([Problem, *(each for route in routes for each in _types(route))]))
-    schemas, components = msgspec.json.schema_components(types, ref_template=REF)
+    schemas, components = _plain(msgspec.json.schema_components(types, ref_template=REF))
     return dict(zip(types, schemas, strict=True)), components
+
+
+def _plain(value: Any) -> Any:
+    """Schemas said in full, and as simply as they can be: what is anything or null, is anything."""
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    found = {key: _plain(each) for key, each in value.items()}
+    if isinstance(found.get("anyOf"), list) and {} in found["anyOf"]:
+        del found["anyOf"]
+    if isinstance(found.get("enum"), list) and all(isinstance(each, str) for each in found["enum"]):
+        found["type"] = "string"
+    if found.get("type") == "array":
+        found.setdefault("items", {})
+    if isinstance(found.get("prefixItems"), list):
+        found["items"] = _either(found["prefixItems"])
+        if found["items"] == found["prefixItems"][0]:
+            del found["prefixItems"]
+    return found
+
+
+def _either(members: Sequence[Any]) -> dict[str, Any]:
+    """A schema for what is one of these."""
+    different = [each for number, each in enumerate(members) if each not in members[:number]]
+    if {} in different:
+        return {}
+    return different[0] if len(different) == 1 else {"anyOf": different}
 
 
 def _types(route: Route) -> Iterator[Any]:
@@ -91,11 +213,15 @@ def _types(route: Route) -> Iterator[Any]:
     if route.body is not None:
         yield route.body
     for replied in route.replies.values():
-        yield from (each for each in _alternatives(replied) if _is_type(each))
+        yield from (_shape(each) for each in _alternatives(replied) if _is_type(_shape(each)))
 
 
 def _alternatives(replied: Any) -> tuple[Any, ...]:
     return replied if isinstance(replied, tuple) else (replied,)
+
+
+def _shape(each: Any) -> Any:
+    return each.shape if isinstance(each, As) else each
 
 
 def _is_type(each: Any) -> bool:
@@ -120,10 +246,13 @@ def _named(handler: Handler) -> str:
 
 
 def _operation(route: Route, found: Mapping[Any, dict[str, Any]]) -> dict[str, Any]:
-    summary, _, description = (inspect.getdoc(route.handler) or "").partition("\n")
-    operation: dict[str, Any] = {"summary": summary.rstrip("."), "tags": [_tag(route)]}
-    if description.strip():
-        operation["description"] = description.strip()
+    said = inspect.getdoc(route.handler) or ""
+    asked = inspect.getdoc(route.query) if route.query else None
+    operation: dict[str, Any] = {
+        "summary": said.partition("\n")[0].rstrip("."),
+        "description": f"{said}\n\n{asked}" if asked else said,
+        "tags": [_tag(route)],
+    }
     if parameters := [*_path_parameters(route), *_query_parameters(route, found), *_header_parameters(route)]:
         operation["parameters"] = parameters
     if route.body is not None or (route.method in ("POST", "PUT", "PATCH") and route.limit is None):
@@ -142,9 +271,17 @@ def _tag(route: Route) -> str:
     return re.split(r"[.{]", first.lstrip("."))[0] or "pages"
 
 
+def _tags(routes: Sequence[Route]) -> Iterator[dict[str, str]]:
+    """The tags, each with what the module of its first route says that it is."""
+    modules = {_tag(route): route.handler.__module__ for route in reversed(routes)}
+    for name, module in sorted(modules.items()):
+        yield {"name": name, "description": (inspect.getdoc(sys.modules[module]) or name).partition("\n")[0]}
+
+
 def _path_parameters(route: Route) -> Iterator[dict[str, Any]]:
     for name in _PARAMETER.findall(route.path):
-        yield {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+        said = {"description": _MEANT.get(name, name), "schema": {"type": "string"}}
+        yield {"name": name, "in": "path", "required": True, **said}
 
 
 def _header_parameters(route: Route) -> Iterator[dict[str, Any]]:
@@ -157,14 +294,15 @@ def _header_parameters(route: Route) -> Iterator[dict[str, Any]]:
 def _query_parameters(route: Route, found: Mapping[Any, dict[str, Any]]) -> Iterator[dict[str, Any]]:
     for field in msgspec.structs.fields(route.query) if route.query else ():
         schema = _sayable(found[field.type])
-        description = schema.pop("description", None)
+        description = schema.pop("description", None) or _MEANT.get(field.encode_name, field.encode_name)
         if not field.required and isinstance(field.default, str | int | float | bool):
             schema["default"] = field.default
-        parameter = {"name": field.encode_name, "in": "query", "required": field.required, "schema": schema}
+        said = {"description": description, "required": field.required, "schema": schema}
+        parameter = {"name": field.encode_name, "in": "query", **said}
         if _lists(schema):
             # a,b,c in one parameter: a parameter that is given twice is refused.
             parameter |= {"style": "form", "explode": False}
-        yield parameter | ({"description": description} if description else {})
+        yield parameter
 
 
 def _sayable(schema: Mapping[str, Any]) -> dict[str, Any]:
@@ -210,8 +348,10 @@ def _response(status: int, replied: Any, found: Mapping[Any, dict[str, Any]]) ->
     for each in _alternatives(replied):
         if each is None:
             continue
-        if isinstance(each, str):
-            content[each] = {"schema": {"type": "string"}}
+        if isinstance(each, As):
+            content[each.media] = {"schema": found[each.shape]}
+        elif isinstance(each, str):
+            content[each] = {"schema": {} if _JSON.fullmatch(each) else {"type": "string"}}
         elif status < 400:
             shapes.append(found[each])
             schema = shapes[0] if len(shapes) == 1 else {"anyOf": shapes}
@@ -226,7 +366,7 @@ def as_3_0(found: dict[str, Any]) -> dict[str, Any]:
     """A document of ours as OpenAPI 3.0.3, which is what OGC clients read."""
     older: dict[str, Any] = _older(found)
     older["openapi"] = "3.0.3"
-    older["info"]["license"].pop("identifier", None)
+    older["info"]["license"] = {"name": LICENSE, "url": LICENSE_TEXT}
     return older
 
 
@@ -236,7 +376,8 @@ def _older(value: Any) -> Any:
         return [_older(each) for each in value]
     if not isinstance(value, dict):
         return value
-    found = {key: _older(each) for key, each in value.items()}
+    # A default of null is what it is without one, and null was no value of an object then.
+    found = {key: _older(each) for key, each in value.items() if (key, each) != ("default", None)}
     if "anyOf" in found and {"type": "null"} in value["anyOf"]:
         return _nullable(found, [each for each in found.pop("anyOf") if each != {"type": "null"}])
     for bound, inclusive in (("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")):
@@ -250,8 +391,8 @@ def _older(value: Any) -> Any:
         found["example"] = found.pop("examples")[0]
     if "const" in found:
         found["enum"] = [found.pop("const")]
-    if isinstance(found.pop("prefixItems", None), list):
-        found["items"] = {}
+    if isinstance(found.get("prefixItems"), list):
+        del found["prefixItems"]
     return found
 
 
@@ -260,4 +401,9 @@ def _nullable(rest: dict[str, Any], members: list[Any]) -> dict[str, Any]:
     if len(members) > 1:
         return {**rest, "anyOf": members, "nullable": True}
     (only,) = members
-    return {**rest, **({"allOf": members} if "$ref" in only else only), "nullable": True}
+    if "$ref" in only:
+        # All that is referred to is a Struct.
+        return {**rest, "type": "object", "allOf": members, "nullable": True}
+    if "enum" in only:
+        only = {**only, "enum": [*only["enum"], None]}
+    return {**rest, **only, "nullable": True}

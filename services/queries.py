@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from functools import cache
 from math import isfinite
-from typing import Any, get_args, get_origin
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin
 
 import msgspec
 from aiohttp import web
@@ -63,7 +64,7 @@ def _parameter(values: dict[str, Any], name: str, text: str, field: Any) -> Iter
     if value == [""]:
         value = []
     try:
-        values[field.name] = converted = msgspec.convert(value, field.type, strict=False)
+        values[field.name] = converted = msgspec.convert(value, _said(field.type), strict=False)
         for each in converted if isinstance(converted, tuple | list) else (converted,):
             if isinstance(each, float) and not isfinite(each):
                 yield Fault(name, "NaN and Infinity are not allowed.")
@@ -83,6 +84,13 @@ def _query_mistake(value: Any, annotation: Any, error: msgspec.ValidationError) 
 @cache
 def _parameters(struct: type[Struct] | None) -> dict[str, Any]:
     return {field.encode_name: field for field in msgspec.structs.fields(struct)} if struct else {}
+
+
+@cache
+def _said(annotation: Any) -> Any:
+    """What a parameter can say: nothing only by being left out, and `null` is a word like others."""
+    members = tuple(each for each in get_args(annotation) if each is not NoneType)
+    return Union[members] if get_origin(annotation) in (Union, UnionType) else annotation  # noqa: UP007
 
 
 @cache

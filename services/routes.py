@@ -47,6 +47,13 @@ ONCE = Header("Idempotency-Key", "The same request under the same key gets its f
 RESUMED = Header("Last-Event-ID", "The cursor to go on from, as browsers send it by themselves.")
 
 
+class As(Struct, frozen=True):
+    """A reply of this shape that is of another media type than JSON's own."""
+
+    media: str
+    shape: Any
+
+
 class Route(Struct, frozen=True):
     """One way in. `replies` maps a status to a Struct, or to a media type where the body is no Struct.
 

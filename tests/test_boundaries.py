@@ -30,7 +30,7 @@ PURE = frozenset(
         *(f"services.sync.{name}" for name in ("alignment", "locating", "matching", "naming")),
         *(
             f"services.sync.{name}"
-            for name in ("linking", "pairing", "profiles", "reaching", "ties", "trial")
+            for name in ("linking", "pairing", "profiles", "reaching", "ties", "tiles", "trial")
         ),
         *(f"services.notify.{name}" for name in ("match",)),
     }

@@ -10,7 +10,7 @@ from msgspec import Meta, Struct
 from openapi_spec_validator import OpenAPIV30SpecValidator, OpenAPIV31SpecValidator
 
 from services.http import Role, Route, reply
-from services.openapi import as_3_0, document
+from services.openapi import as_3_0, document, info
 
 
 class Asked(Struct, frozen=True, rename={"start": "from"}):
@@ -60,7 +60,7 @@ ROUTES = (
     Route("DELETE", "/things/{id}", put_thing, replies={204: None}, role=Role.ADMIN),
     Route("POST", "/imports", list_things, limit=None, body_type=("text/csv", "application/geo+json")),
 )
-DOCUMENT = document(ROUTES, title="maillage test", version="1.2.3", server="/")
+DOCUMENT = document(ROUTES, info("test", {"name": "Le réseau"}))
 
 
 def test_the_document_is_valid() -> None:
@@ -84,10 +84,16 @@ def test_every_route_is_described() -> None:
 
 
 def test_handlers_document_themselves() -> None:
-    """The summary is the first line of the docstring, the description the rest."""
+    """The summary is the first line of the docstring, the description all of it and what may be asked."""
     operation = DOCUMENT["paths"]["/things"]["get"]
     assert operation["summary"] == "List things"
-    assert operation["description"] == "In pages that stay the same while others write."
+    assert operation["description"].split("\n\n") == [
+        "List things.",
+        "In pages that stay the same while others write.",
+        "What may be asked.",
+    ]
+    assert DOCUMENT["info"]["contact"] == {"name": "Le réseau"}
+    assert {tag["name"] for tag in DOCUMENT["tags"]} == {"things", "exports", "imports"}
 
 
 def test_parameters_come_from_the_structs() -> None:
@@ -98,7 +104,7 @@ def test_parameters_come_from_the_structs() -> None:
     assert parameters["limit"]["description"] == "How many at most."
     assert (parameters["families"]["style"], parameters["families"]["explode"]) == ("form", False)
     assert parameters["from"]["schema"] == {"type": "string"}
-    assert parameters["status"]["schema"] == {"enum": ["closed", "open"]}
+    assert parameters["status"]["schema"] == {"type": "string", "enum": ["closed", "open"]}
     assert not any(each["required"] for each in parameters.values())
     exported = DOCUMENT["paths"]["/exports/{name}.{format}"]["get"]["parameters"]
     assert [(each["name"], each["in"], each["required"]) for each in exported] == [
@@ -161,13 +167,17 @@ def test_old_clients_can_read_it_too() -> None:
     assert parameters["scale"] == {"type": "number", "minimum": 0, "exclusiveMinimum": True, "default": 1.0}
     assert parameters["near"] == {
         "type": "array",
-        "items": {},
+        "items": {"type": "number"},
         "minItems": 3,
         "maxItems": 3,
     }
     shown = older["components"]["schemas"]["Shown"]["properties"]
-    assert shown["other"] == {"allOf": [{"$ref": "#/components/schemas/Sent"}], "nullable": True}
-    assert shown["kind"] == {"enum": ["place"]}
+    assert shown["other"] == {
+        "type": "object",
+        "allOf": [{"$ref": "#/components/schemas/Sent"}],
+        "nullable": True,
+    }
+    assert shown["kind"] == {"type": "string", "enum": ["place"]}
     assert DOCUMENT["openapi"] == "3.1.0"
 
 
@@ -175,7 +185,7 @@ def test_old_clients_can_read_it_too() -> None:
 def test_the_routes_of_each_service_are_documented(service: str) -> None:
     """Every route says what it does and what it replies, and the whole is valid OpenAPI, new and old."""
     routes = importlib.import_module(f"services.{service}.api").ROUTES
-    found = document(routes, title=service, version="1", server="/")
+    found = document(routes, info(service))
     OpenAPIV31SpecValidator(json.loads(json.dumps(found))).validate()
     OpenAPIV30SpecValidator(json.loads(json.dumps(as_3_0(found)))).validate()
     for path, methods in found["paths"].items():
@@ -189,7 +199,7 @@ def test_the_routes_of_each_service_are_documented(service: str) -> None:
 def test_headers_that_a_route_looks_at_are_told() -> None:
     """Whoever writes a client from the document knows that a change needs If-Match."""
     routes = importlib.import_module("services.registry.api").ROUTES
-    paths = document(routes, title="registry", version="0", server="/")["paths"]
+    paths = document(routes, info("registry"))["paths"]
     headers = {
         (verb, path): [
             p["name"] for p in operation.get("parameters", ()) if p["in"] == "header" and p["required"]

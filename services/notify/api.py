@@ -16,6 +16,7 @@ from services.notify import reading
 from services.notify.context import FOLLOWING, POOL, SETTINGS, STREAMS
 from services.notify.reading import Page, cursor
 from services.notify.store import Position
+from services.parameters import After
 from services.postgres import Pool
 from services.routes import RESUMED
 
@@ -27,7 +28,7 @@ STREAMED = 100
 class Polling(Filter, frozen=True):
     """Where to read on from (strictly after), how many changes, how many seconds to wait for one; a filter."""
 
-    since: str = "0.0"
+    since: After = "0.0"
     limit: Annotated[int, Meta(ge=1, le=1000)] = 100
     wait: Annotated[float, Meta(ge=0, le=30)] = 0
 
@@ -35,7 +36,7 @@ class Polling(Filter, frozen=True):
 class Streaming(Filter, frozen=True):
     """A filter, and where to go on from for clients that cannot send `Last-Event-ID`; else from now on."""
 
-    since: str | None = None
+    since: After | None = None
 
 
 async def list_changes(request: web.Request) -> web.Response:

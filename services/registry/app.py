@@ -9,7 +9,7 @@ from pathlib import Path
 import structlog
 from aiohttp import web
 
-from services import http, ledger, ledger_store, ledger_work, postgres, relay, run
+from services import http, ledger, ledger_store, ledger_work, openapi, postgres, relay, run
 from services.bell import Bell
 from services.errors import Misconfigured
 from services.http import Principal
@@ -46,7 +46,10 @@ async def authenticate(request: web.Request, secret: str) -> Principal | None:
 
 def build(pool: Pool, settings: Settings, pen: Pen, node: str) -> web.Application:
     """The registry as a web application."""
-    app = http.application(api.ROUTES, service="registry", ready=ready, authenticate=authenticate)
+    contact = openapi.contact(settings.name, settings.contact)
+    app = http.application(
+        api.ROUTES, service="registry", ready=ready, authenticate=authenticate, contact=contact
+    )
     bell = Bell()
     app[POOL], app[SETTINGS], app[NODE] = pool, settings, node
     app[TOKENS] = Tokens(pool)

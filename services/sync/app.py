@@ -22,6 +22,7 @@ from services import (
     ledger,
     ledger_store,
     ledger_work,
+    openapi,
     postgres,
     relay,
     run,
@@ -88,7 +89,8 @@ def build(
     pool: Pool, settings: Settings, pen: Pen, trusted: Trust, *, client: aiohttp.ClientSession, door: Door
 ) -> web.Application:
     """The sync as a web application."""
-    app = http.application(api.ROUTES, service="sync", ready=ready, cors=True)
+    contact = openapi.contact(settings.name, settings.contact)
+    app = http.application(api.ROUTES, service="sync", ready=ready, contact=contact, cors=True)
     app.on_response_prepare.append(reading.name_moment)
     metrics = app[http.METRICS]
     app[POOL], app[SETTINGS], app[TRUST], app[NEWS] = pool, settings, InForce(trusted), Bell()

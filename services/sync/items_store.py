@@ -146,7 +146,7 @@ class Clauses:
 # --- what is chosen ---------------------------------------------------------------------------------------
 
 
-def _chosen(asked: Asked) -> Clauses:
+def chosen(asked: Asked) -> Clauses:
     """The conditions of a list, only those that are asked for: so that each can be planned for what it is."""
     found = Clauses()
     for add in (_by_lists, _by_place, _by_time, _by_text, _by_properties):
@@ -175,12 +175,12 @@ def _by_lists(found: Clauses, asked: Asked) -> None:
 
 def _by_place(found: Clauses, asked: Asked) -> None:
     if asked.box is not None:
-        found.add(_in_box(found, asked.box))
+        found.add(in_box(found, asked.box))
     for area in asked.areas:
         found.add(_within(found, area))
     if asked.near is not None:
         near = asked.near
-        found.add(_in_box(found, near_box(near)))
+        found.add(in_box(found, near_box(near)))
         found.add(f"{_distance(found, near)} <= {found.argument(near.km)}::float8")
 
 
@@ -209,7 +209,7 @@ def _by_properties(found: Clauses, asked: Asked) -> None:
         found.add(_condition(found, asked.condition))
 
 
-def _in_box(found: Clauses, box: Box) -> str:
+def in_box(found: Clauses, box: Box) -> str:
     """Within a box, which may cross the antimeridian. Both halves can be read from the index."""
     west, south, east, north = box
     halves = [(west, east)] if west <= east else [(west, 180.0), (-180.0, east)]
@@ -302,7 +302,7 @@ def _condition(found: Clauses, asked: Condition) -> str:
 
 def _touches(found: Clauses, asked: Touches) -> str:
     """Whether a place lies in one of these shapes; of a place without a position that is unknown."""
-    parts = [_in_box(found, box) for box in asked.boxes]
+    parts = [in_box(found, box) for box in asked.boxes]
     if asked.polygons:
         parts.append(_within(found, Within(polygons=asked.polygons)))
     return " OR ".join(f"({part})" for part in parts)
@@ -369,7 +369,7 @@ def _cast(value: Value) -> str:
 
 async def page(conn: Connection, asked: Asked, page: Page) -> list[Row]:
     """The places of a page."""
-    found = _chosen(asked)
+    found = chosen(asked)
     keys = [*(KEYS[order.key](found, asked) for order in page.order), "id"]
     if page.after is not None:
         found.add(_after(found, keys, page))
@@ -385,13 +385,13 @@ async def page(conn: Connection, asked: Asked, page: Page) -> list[Row]:
 
 async def matched(conn: Connection, asked: Asked) -> int:
     """How many places a list has in all."""
-    found = _chosen(asked)
+    found = chosen(asked)
     return int(await conn.fetchval(f"SELECT count(*) FROM view WHERE {found}", *found.arguments))  # noqa: S608
 
 
 async def spots(conn: Connection, asked: Asked, limit: int) -> list[Spot]:
     """The places of a list that have a position, by name."""
-    found = _chosen(asked)
+    found = chosen(asked)
     rows = await conn.fetch(
         f"""SELECT lon, lat, id, name, status, array_to_string(families, ';') AS families FROM view
             WHERE {found} AND lat IS NOT NULL ORDER BY folded, id LIMIT {found.argument(limit)}""",  # noqa: S608
@@ -402,7 +402,7 @@ async def spots(conn: Connection, asked: Asked, limit: int) -> list[Spot]:
 
 async def unplaced(conn: Connection, asked: Asked) -> int:
     """How many places of a list have no position."""
-    found = _chosen(asked)
+    found = chosen(asked)
     return int(
         await conn.fetchval(f"SELECT count(*) FROM view WHERE {found} AND lat IS NULL", *found.arguments)  # noqa: S608
     )
@@ -422,7 +422,7 @@ FACETS = {
 
 async def counts(conn: Connection, asked: Asked, facet: str, limit: int) -> list[tuple[str, int]]:
     """How many places of a list have each value of a facet, most first."""
-    found = _chosen(asked)
+    found = chosen(asked)
     rows = await conn.fetch(
         f"""SELECT value, count(*) AS n FROM (SELECT {FACETS[facet]} AS value FROM view WHERE {found}) AS t
             WHERE value IS NOT NULL GROUP BY value ORDER BY n DESC, value LIMIT {found.argument(limit)}""",  # noqa: S608

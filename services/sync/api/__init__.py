@@ -3,9 +3,11 @@
 from services import ledger_http
 from services.sync.api import (
     agreement,
+    collections,
     exports,
     history,
     items,
+    landing,
     networks,
     observed,
     places,
@@ -13,9 +15,12 @@ from services.sync.api import (
     proposals,
     spoken,
     stats,
+    tiles,
 )
 
 ROUTES = (
+    *landing.ROUTES,
+    *collections.ROUTES,
     *items.ROUTES,
     *places.ROUTES,
     *points.ROUTES,
@@ -23,6 +28,7 @@ ROUTES = (
     *history.ROUTES,
     *stats.ROUTES,
     *exports.ROUTES,
+    *tiles.ROUTES,
     *proposals.ROUTES,
     *networks.ROUTES,
     *agreement.ROUTES,

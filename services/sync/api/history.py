@@ -11,6 +11,7 @@ from schemas.view import Traits, ViewPut, ViewRemove
 from services import http, ledger
 from services.errors import Gone, NotFound
 from services.http import Route
+from services.parameters import After
 from services.sync import history_store, store
 from services.sync.api import past
 from services.sync.api.past import AsOf
@@ -27,7 +28,7 @@ class Query(Struct, frozen=True):
     """How many changes, and the token of the page."""
 
     limit: Annotated[int, Meta(ge=1, le=1000)] = 100
-    page: str = "0.0"
+    page: After = "0.0"
 
 
 class Change(Struct, frozen=True, omit_defaults=True):

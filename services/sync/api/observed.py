@@ -16,6 +16,7 @@ from services.follow_store import Node
 from services.http import Route
 from services.ledger_http import NDJSON
 from services.ledger_store import Signed as Stored
+from services.parameters import After
 from services.postgres import Connection
 from services.sync.context import POOL
 
@@ -26,14 +27,14 @@ MAX_CHECKPOINTS = 500
 class Since(Struct, frozen=True):
     """Which checkpoints: those after `<epoch>.<n>`, and how many."""
 
-    after: str = "0.0"
+    after: After = "0.0"
     limit: Annotated[int, Meta(ge=1, le=MAX_CHECKPOINTS)] = MAX_CHECKPOINTS
 
 
 class Stretch(Struct, frozen=True):
     """Where to read from (`<epoch>.<seq>`, strictly after), and how many events."""
 
-    after: str = "0.0"
+    after: After = "0.0"
     limit: Annotated[int, Meta(ge=1, le=MAX_PAGE)] = MAX_PAGE
 
 

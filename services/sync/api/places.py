@@ -16,6 +16,7 @@ from services.errors import Fault, Malformed, NotFound
 from services.follow_store import Node
 from services.http import Route
 from services.ledger import stamp
+from services.parameters import Time
 from services.postgres import Connection
 from services.sync import fields, merge, store
 from services.sync.api import history
@@ -34,7 +35,7 @@ class Query(Struct, frozen=True):
     this network first; `license`: only what records under some of these say. Of the past neither is known.
     """
 
-    as_of: str | None = None
+    as_of: Time | None = None
     voice: str | None = None
     license: tuple[License, ...] = ()
 

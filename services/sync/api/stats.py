@@ -8,6 +8,7 @@ from msgspec import Struct
 from services import http, ledger
 from services.http import Route
 from services.ledger_http import LEDGER, turn
+from services.parameters import Time
 from services.postgres import Connection
 from services.sync import history_store
 from services.sync.api import past
@@ -19,7 +20,7 @@ from services.sync.history_store import Counts
 class Query(Struct, frozen=True):
     """When: an RFC 3339 time, or a date for that whole day in UTC; without it, now."""
 
-    as_of: str | None = None
+    as_of: Time | None = None
 
 
 class Unsaid(Struct, frozen=True):
