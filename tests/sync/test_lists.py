@@ -326,9 +326,10 @@ async def test_named_areas_and_words_of_networks(federation: Federation) -> None
     ids["Commune"] = (await there.add(name="Commune", address={"insee": "35238"}, families=["fablab"]))["id"]
     ring = [[-2, 48], [-1, 48], [-1, 49], [-2, 49], [-2, 48]]
     hole = [[-1.6, 48.4], [-1.4, 48.4], [-1.4, 48.6], [-1.6, 48.6], [-1.6, 48.4]]
-    drawn_area = {"name": "Vallée", "geometry": {"type": "Polygon", "coordinates": [ring, hole]}}
+    drawn_area: dict[str, Any] = {"name": "Vallée", "geometry": {"type": "Polygon", "coordinates": [ring, hole]}}
     areas = {}
-    for area in (drawn_area, {"name": "Métropole", "communes": ["35238"]}):
+    listed_area: dict[str, Any] = {"name": "Métropole", "communes": ["35238"]}
+    for area in (drawn_area, listed_area):
         _, said, _ = await here.call("POST", "/areas", json=area)
         areas[area["name"]] = said["id"]
     term = {"namespace": "ici", "code": "atelier", "labels": {"fr": "Atelier", "en": "Workshop"}}

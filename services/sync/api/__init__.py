@@ -8,6 +8,7 @@ from services.sync.api import (
     history,
     items,
     landing,
+    map,
     networks,
     observed,
     places,
@@ -19,6 +20,7 @@ from services.sync.api import (
 )
 
 ROUTES = (
+    *map.ROUTES,
     *landing.ROUTES,
     *collections.ROUTES,
     *items.ROUTES,

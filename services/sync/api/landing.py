@@ -6,7 +6,7 @@ from aiohttp import web
 from msgspec import Struct
 from yarl import URL
 
-from services import http, pages
+from services import http
 from services.http import DOCUMENTED, Route
 from services.openapi import OPENAPI_3_0, OPENAPI_3_1
 from services.routes import As
@@ -77,13 +77,11 @@ def itself(request: web.Request, media: str = JSON) -> Hyperlink:
     return hyperlink(request, str(request.rel_url), "self", media, "This document")
 
 
-async def show_landing(request: web.Request) -> web.Response:
-    """The way to what can be asked here; browsers are shown a page."""
-    if "f" not in request.query and pages.wanted(request):
-        raise web.HTTPSeeOther("/docs", headers={"Vary": "Accept"})
+def landed(request: web.Request) -> web.Response:
+    """The way to what can be asked here, for programs."""
     links = (
         itself(request),
-        hyperlink(request, "/docs", "alternate", HTML, "This service as a page"),
+        hyperlink(request, "/", "alternate", HTML, "The places on a map"),
         hyperlink(request, "/api", "service-desc", OPENAPI_3_0, "What can be asked, as OpenAPI 3.0"),
         hyperlink(request, "/openapi.json", "service-desc", OPENAPI_3_1, "What can be asked, as OpenAPI 3.1"),
         hyperlink(request, "/docs", "service-doc", HTML, "What can be asked, as a page"),
@@ -113,7 +111,6 @@ DESCRIPTION = (
     "every value with the network that says it, every change in order."
 )
 ROUTES = (
-    Route("GET", "/", show_landing, query=Query, replies={200: Landing, 303: None}),
     Route("GET", "/conformance", show_conformance, query=Query, replies={200: Conformance}),
     Route("GET", "/api", show_api, query=Query, replies={200: As(OPENAPI_3_0, dict[str, Any])}),
 )

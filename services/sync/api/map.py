@@ -1,0 +1,123 @@
+"""`/` and `/embed`: the places of the view on a map, beside their list."""
+
+from typing import Literal
+
+import msgspec
+from aiohttp import web
+from msgspec import Struct
+
+from schemas.place import AnyCode
+from services import atlas, http, pages
+from services.atlas import Listed, Option, Shown, Tiles
+from services.http import Route
+from services.postgres import Connection
+from services.sync import items_store, spoken
+from services.sync.api import landing, points
+from services.sync.api.items import after, token
+from services.sync.api.reading import matched, moment
+from services.sync.api.selecting import Filters, selection
+from services.sync.context import SETTINGS, TRUST
+from services.sync.items_store import Order, Page
+
+BY_NAME = (Order("name"),)
+
+
+class Common(Struct, frozen=True):
+    """What only a view of several networks can be asked: networks, their words and areas, labels, communes."""
+
+    network: tuple[str, ...] = ()
+    type: tuple[AnyCode, ...] = ()
+    area: str | None = None
+    label: tuple[AnyCode, ...] = ()
+    insee: tuple[str, ...] = ()
+
+
+class Mapped(atlas.Paged, Common, frozen=True):
+    """Which places the map shows, and which page of their list; `f=json` is for programs."""
+
+    f: Literal["json"] | None = None
+
+
+class Framed(atlas.Framed, Common, frozen=True):
+    """Which places a framed map shows, under which name and in which colour."""
+
+
+ASKED = (*atlas.Query.__struct_fields__, *Common.__struct_fields__)
+
+
+class _Named(Struct):
+    name: str
+    status: str
+    families: str | None
+    city: str | None
+
+
+class _Feature(Struct):
+    id: str
+    geometry: msgspec.Raw
+    properties: _Named
+
+
+async def show_map(request: web.Request) -> web.Response:
+    """The map of the view for browsers; for programs, the way to what can be asked here."""
+    query = http.asked(request, Mapped)
+    if query.f == "json" or not pages.wanted(request):
+        return landing.landed(request)
+    return atlas.show(request, await shown(request, query), query, tiles(request))
+
+
+async def show_frame(request: web.Request) -> web.Response:
+    """The map of the view, to stand inside other sites."""
+    query = http.asked(request, Framed)
+    return atlas.show_framed(request, await shown(request, query), query, tiles(request))
+
+
+def tiles(request: web.Request) -> Tiles | None:
+    """The background that the operator chose."""
+    settings = request.app[SETTINGS]
+    return Tiles(settings.tiles_url, settings.tiles_attribution) if settings.tiles_url else None
+
+
+async def shown(request: web.Request, query: Mapped | Framed) -> Shown:
+    """What the map page shows."""
+    filters = Filters(**{name: getattr(query, name) for name in ASKED})
+    page = Page(order=BY_NAME, after=after(query.page, BY_NAME), limit=atlas.PAGE + 1)
+    async with moment(request) as conn:
+        asked = await selection(request, conn, filters)
+        rows = await items_store.page(conn, asked, page)
+        return Shown(
+            title=request.app[SETTINGS].name,
+            places=[_listed(row.item) for row in rows[: atlas.PAGE]],
+            matched=await matched(request, conn, asked),
+            unplaced=await items_store.unplaced(conn, asked),
+            next=token(rows[atlas.PAGE - 1]) if len(rows) > atlas.PAGE else None,
+            facets=await points.facets(request, conn, asked),
+            prefix="/places/",
+            areas=await areas(conn),
+            networks=sum(node.mode == "follow" for node in request.app[TRUST].now.nodes),
+        )
+
+
+async def areas(conn: Connection) -> list[Option]:
+    """The named areas that can be chosen."""
+    return [Option(value=each.record, label=each.area.name, count=0) for each in await spoken.areas(conn)]
+
+
+def _listed(item: bytes) -> Listed:
+    found = msgspec.json.decode(item, type=_Feature)
+    said = found.properties
+    return Listed(
+        id=found.id,
+        href=f"/places/{found.id}",
+        name=said.name,
+        status=said.status,
+        families=tuple((said.families or "").split(";")) if said.families else (),
+        city=said.city,
+        placed=bytes(found.geometry) != b"null",
+    )
+
+
+ROUTES = (
+    Route("GET", "/", show_map, query=Mapped, replies={200: (landing.Landing, "text/html")}),
+    Route("GET", "/embed", show_frame, query=Framed, replies={200: "text/html"}),
+)
