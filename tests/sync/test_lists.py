@@ -326,7 +326,10 @@ async def test_named_areas_and_words_of_networks(federation: Federation) -> None
     ids["Commune"] = (await there.add(name="Commune", address={"insee": "35238"}, families=["fablab"]))["id"]
     ring = [[-2, 48], [-1, 48], [-1, 49], [-2, 49], [-2, 48]]
     hole = [[-1.6, 48.4], [-1.4, 48.4], [-1.4, 48.6], [-1.6, 48.6], [-1.6, 48.4]]
-    drawn_area: dict[str, Any] = {"name": "Vallée", "geometry": {"type": "Polygon", "coordinates": [ring, hole]}}
+    drawn_area: dict[str, Any] = {
+        "name": "Vallée",
+        "geometry": {"type": "Polygon", "coordinates": [ring, hole]},
+    }
     areas = {}
     listed_area: dict[str, Any] = {"name": "Métropole", "communes": ["35238"]}
     for area in (drawn_area, listed_area):
@@ -358,9 +361,9 @@ async def test_named_areas_and_words_of_networks(federation: Federation) -> None
     listed = {area["name"]: area for area in (await sync.get("/areas"))["areas"]}
     assert (listed["Vallée"]["bbox"], listed["Vallée"]["network"]) == ([-2, 48, -1, 49], here.node)
     assert (await sync.get(f"/areas/{areas['Vallée']}"))["geometry"]["coordinates"] == [ring, hole]
-    words = {word["name"]: word for word in (await sync.get("/vocabulary"))["words"]}
-    assert words["ici:atelier"]["labels"] == {"fr": "Atelier", "en": "Workshop"}
-    assert (words["la:fab"]["network"], words["commun:fablab"]["network"]) == (there.node, None)
+    said_words = {word["name"]: word for word in (await sync.get("/vocabulary"))["words"]}
+    assert said_words["ici:atelier"]["labels"] == {"fr": "Atelier", "en": "Workshop"}
+    assert (said_words["la:fab"]["network"], said_words["commun:fablab"]["network"]) == (there.node, None)
     facets = (await sync.get("/facets", headers={"Accept-Language": "en"}))["facets"]
     assert {each["label"]: each["count"] for each in facets["type"]} == {"Workshop": 1, "Fab": 1}
     points = await sync.get("/points?family=fablab,coworking")

@@ -22,8 +22,19 @@ from services.sync.items_store import Order, Page
 BY_NAME = (Order("name"),)
 
 
-class Common(Struct, frozen=True):
-    """What only a view of several networks can be asked: networks, their words and areas, labels, communes."""
+class Mapped(atlas.Paged, frozen=True):
+    """Which places the map shows, and which page of their list; `f=json` is for programs."""
+
+    network: tuple[str, ...] = ()
+    type: tuple[AnyCode, ...] = ()
+    area: str | None = None
+    label: tuple[AnyCode, ...] = ()
+    insee: tuple[str, ...] = ()
+    f: Literal["json"] | None = None
+
+
+class Framed(atlas.Framed, frozen=True):
+    """Which places a framed map shows, under which name and in which colour."""
 
     network: tuple[str, ...] = ()
     type: tuple[AnyCode, ...] = ()
@@ -32,17 +43,7 @@ class Common(Struct, frozen=True):
     insee: tuple[str, ...] = ()
 
 
-class Mapped(atlas.Paged, Common, frozen=True):
-    """Which places the map shows, and which page of their list; `f=json` is for programs."""
-
-    f: Literal["json"] | None = None
-
-
-class Framed(atlas.Framed, Common, frozen=True):
-    """Which places a framed map shows, under which name and in which colour."""
-
-
-ASKED = (*atlas.Query.__struct_fields__, *Common.__struct_fields__)
+ASKED = (*atlas.Query.__struct_fields__, "network", "type", "area", "label", "insee")
 
 
 class _Named(Struct):
