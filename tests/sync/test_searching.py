@@ -5,7 +5,8 @@ from typing import Any
 import asyncpg
 import pytest
 
-from services.sync import searching
+from services.sync import items_store, searching
+from services.sync.api import reading
 from tests.conftest import Federation
 from tests.nodes import Sync, eventually
 
@@ -74,3 +75,27 @@ async def test_the_lexicon_forgets_with_the_last_place(federation: Federation) -
 
     await eventually(forgotten)
     assert await names(sync, "ornitorynque") == []
+
+
+async def test_nobody_is_kept_waiting_by_a_dear_question(
+    federation: Federation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An answer that takes too long is given up, in the database too, and that is told; the next one is given."""
+    sync = await federation.sync([])
+    monkeypatch.setattr(reading, "WITHIN", 0.2)
+
+    async def dear(conn: Any, *_: object) -> list[object]:
+        await conn.execute("SELECT pg_sleep(60)")
+        return []
+
+    monkeypatch.setattr(items_store, "page", dear)
+    status, problem, headers = await sync.call("GET", ITEMS)
+    assert (status, problem["detail"][:10], headers["Retry-After"]) == (503, "This takes", "60")
+    monkeypatch.undo()
+    connection = await asyncpg.connect(sync.settings.database_url)
+    try:
+        still = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE $1"
+        assert await connection.fetchval(still + " AND state = 'active'", "SELECT pg_sleep%") == 0
+    finally:
+        await connection.close()
+    assert (await sync.get(ITEMS))["numberMatched"] == 0

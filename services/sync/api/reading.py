@@ -1,5 +1,6 @@
 """What all answers of the sync share: one consistent moment, and where in the log it stands."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from hashlib import sha256
@@ -12,7 +13,7 @@ from schemas import event
 from schemas.event import Event, Withdrawal
 from schemas.view import ViewRemove
 from services import follow_store, foreign, http, ledger, ledger_store
-from services.errors import Failure, Gone, NotFound, Untrue
+from services.errors import Failure, Gone, NotFound, Unavailable, Untrue
 from services.postgres import Connection
 from services.sync import items_store, store
 from services.sync.context import ANSWERS, POOL, POSITION
@@ -22,6 +23,8 @@ from services.sync.store import Masked
 
 CURSOR = web.RequestKey("cursor", str)
 STANDING = web.RequestKey("standing", Standing)
+# Seconds that an answer may take.
+WITHIN = 20.0
 Make = Callable[[Connection], Awaitable[bytes]]
 
 
@@ -70,9 +73,18 @@ async def kept(request: web.Request, make: Make, form: Form = PLAIN) -> web.Resp
         at = request[STANDING]
         if known := _known(request, at, form):
             return known
-        body = await make(conn)
+        body = await _made(make, conn)
     request.app[ANSWERS].keep(at, tag := _tag(request, at, form), body)
     return web.Response(body=body, headers=form.headers(tag))
+
+
+async def _made(make: Make, conn: Connection) -> bytes:
+    """The answer; Unavailable where it takes longer than others should wait for their turn."""
+    try:
+        async with asyncio.timeout(WITHIN):
+            return await make(conn)
+    except TimeoutError:
+        raise Unavailable("This takes too long to answer: ask for less.", extra={"retry_after": 60}) from None
 
 
 def _known(request: web.Request, at: Standing, form: Form) -> web.Response | None:
