@@ -12,10 +12,12 @@ RUN := $(VENV)/bin/python
 READY := $(VENV)/ready
 BENCH := .venv-bench
 BENCH_READY := $(BENCH)/ready
+PEERS := .venv-peers
+PEERS_READY := $(PEERS)/ready
 COMPILE = $(VENV)/bin/uv pip compile pyproject.toml --universal --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-header --quiet
 
-.PHONY: help demo test check bench bench-national bench-matching weights soak mutants schemas pins clean
+.PHONY: help demo test check bench bench-faces bench-national bench-matching weights soak mutants schemas pins clean
 
 help: ## say what there is to make
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1\t/' | expand -t 24
@@ -34,6 +36,11 @@ $(READY): requirements/dev.txt
 $(BENCH_READY): requirements/bench.txt
 	$(PYTHON) -m venv --clear $(BENCH)
 	$(BENCH)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.txt
+	@touch $@
+
+$(PEERS_READY): requirements/peers.txt
+	$(PYTHON) -m venv --clear $(PEERS)
+	$(PEERS)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/peers.txt
 	@touch $@
 
 demo: $(READY) ## a whole federation on this machine (options: ARGS="--networks 3 --no-broker")
@@ -59,6 +66,9 @@ check: $(READY) ## style, types, import rules, drift of generated files, pins
 bench: $(READY) ## measure (options: ARGS)
 	$(RUN) -m bench $(ARGS)
 
+bench-faces: $(READY) $(PEERS_READY) ## measure what GIS programs are answered, beside tipg and pygeoapi (needs wrk and PostGIS; options: ARGS)
+	$(RUN) -m bench.faces --peers $(PEERS) $(ARGS)
+
 bench-national: $(READY) ## measure the national view at size, and how far its ids move (options: ARGS)
 	$(RUN) -m bench.national $(ARGS)
 
@@ -79,6 +89,8 @@ pins: $(READY) ## compile requirements/*.txt again from pyproject.toml
 	$(COMPILE) -o requirements/run.txt
 	$(COMPILE) --extra dev -o requirements/dev.txt
 	$(COMPILE) --extra bench -o requirements/bench.txt
+	$(VENV)/bin/uv pip compile requirements/peers.in --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
+		--no-header --quiet -o requirements/peers.txt
 
 clean: ## remove what the other targets made
-	rm -rf $(VENV) $(BENCH) .cache .demo .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(BENCH) $(PEERS) .cache .demo .mypy_cache .ruff_cache .pytest_cache
