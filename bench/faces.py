@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import aiohttp
 import asyncpg
@@ -309,11 +309,8 @@ async def measure(database: str, servers: Sequence[Server], rounds: int) -> dict
     }
 
 
-WORDS = [f"{name}%20{city}".lower() for name in NAMES for city in CITIES] + [
-    "mediateque",
-    "fabriq",
-    "hangr%20lyon",
-]
+WORDS = [quote(f"{name} {city}".lower()) for name in NAMES for city in CITIES]
+WORDS += ["mediateque", "fabriq", "hangr%20lyon"]
 
 
 async def unchanged(server: Server) -> dict[str, Figure]:
