@@ -59,11 +59,8 @@ def departements(rows: Iterable[dict[str, str]]) -> list[Geometry]:
 
 
 def filled(outline: Geometry) -> Geometry:
-    """An outline without slivers and islets that nobody sees."""
-    polygons = [p for p in parts_of(outline) if p.area > OURS * OURS]
-    return MultiPolygon(
-        [Polygon(p.exterior, [r for r in p.interiors if Polygon(r).area > 1e-3]) for p in polygons]
-    )
+    """An outline without islets that nobody sees, and without holes: a few communes have no outline."""
+    return MultiPolygon([Polygon(p.exterior) for p in parts_of(outline) if p.area > OURS * OURS])
 
 
 def parts_of(outline: Geometry) -> list[Polygon]:
@@ -133,14 +130,14 @@ def neighbours(france: Geometry) -> tuple[list[Geometry], list[Geometry]]:
     coarse = topology("world-atlas", "land-110m.json", "land")
     near = shapely.union_all([box(*corners) for corners in NEAR])
     ours = [fine[name] for name in (*TERRITORIES, *TERRITORIES_TOO) if name in fine]
-    others = [shapely.make_valid(each) for name, each in fine.items() if name not in (*TERRITORIES, "France")]
+    others = [
+        shapely.make_valid(each) for name, each in fine.items() if name not in (*TERRITORIES, "France")
+    ]
     around = shapely.simplify(shapely.intersection(others, near), AROUND)
     # What lies below France would show as a second coast beside its own.
     inland = shapely.buffer(france, AROUND)
     far = shapely.simplify(shapely.difference(shapely.make_valid(list(coarse.values())), near), FAR)
-    drawn_around = [
-        part for each in shapely.difference(around, shapely.buffer(france, 0)) for part in parts_of(each)
-    ]
+    drawn_around = [part for each in shapely.difference(around, shapely.buffer(france, 0)) for part in parts_of(each)]
     seen = [part for part in drawn_around if not inland.covers(part) and part.area > AROUND * AROUND]
     return [*seen, *(part for each in far for part in parts_of(each))], list(shapely.simplify(ours, OURS))
 
@@ -152,9 +149,7 @@ def towns(rows: Iterable[dict[str, str]]) -> list[list[Any]]:
         if (people := int(row["population_municipale"].replace("\\N", "0"))) >= SMALLEST_TOWN:
             hall = shapely.from_wkb(row["mairie_localisation"].replace("\\N", EMPTY))
             point = shapely.from_wkb(row["geometry"]).representative_point() if hall.is_empty else hall
-            found.append(
-                [ARTICLES[int(row["type_nom"])] + row["nom"], round(point.x, 3), round(point.y, 3), people]
-            )
+            found.append([ARTICLES[int(row["type_nom"])] + row["nom"], round(point.x, 3), round(point.y, 3), people])
     return sorted(found, key=lambda town: (-town[3], town[0]))
 
 
@@ -208,7 +203,7 @@ def main() -> None:
     BASE.mkdir(parents=True, exist_ok=True)
     rows = list(communes())
     outlines = departements(rows)
-    france = shapely.union_all(outlines)
+    france = filled(shapely.union_all(outlines))
     around, territories = neighbours(france)
     written("france.json", [*parts_of(france), *(p for t in territories for p in parts_of(t))])
     written("departements.json", lines_of(borders(outlines)))

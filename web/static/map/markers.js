@@ -1,8 +1,8 @@
 // Places on the map: buttons for places, and for clusters of those that lie close together.
 
 const { L, Supercluster } = globalThis;
-const RADIUS = 56;
-const CLUSTERED_TO = 16;
+// Pixels, on tiles of 256.
+const CLUSTERED = { radius: 60, extent: 256, maxZoom: 18 };
 const MARGIN = 0.1;
 
 // Real buttons: the keyboard and screen readers know what to do with them.
@@ -24,7 +24,7 @@ export function markers(map, { words, labels, chosen, lit }) {
 
   function load(found) {
     points = found;
-    index = new Supercluster({ radius: RADIUS, maxZoom: CLUSTERED_TO });
+    index = new Supercluster(CLUSTERED);
     index.load(found.map(([lon, lat], place) => (
       { type: "Feature", geometry: { type: "Point", coordinates: [lon, lat] }, properties: { place } }
     )));
@@ -98,7 +98,7 @@ export function markers(map, { words, labels, chosen, lit }) {
 
   function zoom(each, button) {
     const nearer = index.getClusterExpansionZoom(each.id);
-    if (nearer > Math.min(map.getMaxZoom(), CLUSTERED_TO)) {
+    if (nearer > map.getMaxZoom()) {
       chosen(index.getLeaves(each.id, 50).map((leaf) => points[leaf.properties.place]), button);
       return;
     }
