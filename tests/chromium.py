@@ -10,7 +10,9 @@ from demo.process import Failed
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 INSTALL = ("apt-get", "install", "-y", "-q", "--no-install-recommends", "chromium")
-NOWHERE = f"Chromium was not found, and the pages cannot be tested without it: {' '.join(INSTALL[:3])} chromium"
+NOWHERE = (
+    f"Chromium was not found, and the pages cannot be tested without it: {' '.join(INSTALL[:3])} chromium"
+)
 
 
 def find() -> str:

@@ -15,6 +15,9 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 AA = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}
 PHONE = {"viewport": {"width": 320, "height": 640}}
+SPIED = """navigator.geolocation.getCurrentPosition = (done) => {
+    window.asked = true; done({coords: {latitude: 44.5, longitude: 3.5}})
+}"""
 FOCUSED = "document.activeElement.getAttribute('aria-label') ?? document.activeElement.textContent"
 
 
@@ -93,7 +96,7 @@ async def test_list_and_map_show_each_other(visit: Visit) -> None:
 
 
 async def test_the_keyboard_reaches_a_place(visit: Visit) -> None:
-    """Past the skip link come zoom and clusters by name; Enter zooms and keeps the focus; a place opens and leads on."""
+    """Past the skip link come clusters by name; Enter zooms and keeps the focus; a place opens and leads on."""
     page = await visit("/?q=atelier&departement=44")
     await page.focus("section.board .skip")
     await expect(page.locator("section.board .skip")).to_be_in_viewport()
@@ -141,9 +144,8 @@ async def test_the_map_shows_what_the_list_has(visit: Visit) -> None:
 
 async def test_near_a_commune_and_near_me(visit: Visit) -> None:
     """A commune is found by its name without accents; where somebody is, is asked for upon a click only."""
-    spied = "navigator.geolocation.getCurrentPosition = (done) => { window.asked = true; done({coords: {latitude: 44.5, longitude: 3.5}}) }"
     page = await visit(ready=False, permissions=["geolocation"])
-    await page.add_init_script(spied)
+    await page.add_init_script(SPIED)
     await page.reload()
     await page.wait_for_selector("#map[data-ready]", state="attached")
     await page.fill(".where", "NANTES")
@@ -239,7 +241,9 @@ async def test_departements_are_drawn_when_somebody_wants_them(visit: Visit, see
     """Land, rivers and towns are there at once, the limits of départements upon a tick."""
     page = await visit()
     drawn = {"france", "around", "rivers", "towns"}
-    assert {name for name in (*drawn, "departements") if any(f"base/{name}." in u for u in seen.asked)} == drawn
+    assert {
+        name for name in (*drawn, "departements") if any(f"base/{name}." in u for u in seen.asked)
+    } == drawn
     async with page.expect_request(lambda request: "base/departements." in request.url):
         await page.check("#departements")
 

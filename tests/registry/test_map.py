@@ -1,7 +1,6 @@
 """The network's own map: its data, its list without any script, the page of a place, and the frame for other sites."""
 
 import re
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -17,14 +16,16 @@ def place(name: str, **fields: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-async def mapped(registry: Registry) -> AsyncIterator[Registry]:
+async def mapped(registry: Registry) -> Registry:
     """A registry with five places, one of which has no position."""
     await registry.add(**place("Été", position=HERE, families=["fablab", "coworking"]))
     await registry.add(**place("Atelier <b>", position={"lat": 48.2, "lon": -1.68}, families=["fablab"]))
-    await registry.add(**place("Zèbre", position={"lat": 43.6, "lon": 1.44}, status="closed", license="ODbL-1.0"))
+    await registry.add(
+        **place("Zèbre", position={"lat": 43.6, "lon": 1.44}, status="closed", license="ODbL-1.0")
+    )
     await registry.add(**place("Caché", kind="undisclosed", families=["culturel"]))
     await registry.add(**place("Ligne", position={"lat": 48.3, "lon": 179.0}, address={"postcode": "56000"}))
-    yield registry
+    return registry
 
 
 async def html(registry: Registry, path: str, **headers: str) -> str:

@@ -4,6 +4,7 @@ const { L, Supercluster } = globalThis;
 // Pixels, on tiles of 256.
 const CLUSTERED = { radius: 60, extent: 256, maxZoom: 18 };
 const MARGIN = 0.1;
+const MOST_HERE = 50;
 
 // Real buttons: the keyboard and screen readers know what to do with them.
 const Button = L.Icon.extend({
@@ -99,7 +100,8 @@ export function markers(map, { words, labels, chosen, lit }) {
   function zoom(each, button) {
     const nearer = index.getClusterExpansionZoom(each.id);
     if (nearer > map.getMaxZoom()) {
-      chosen(index.getLeaves(each.id, 50).map((leaf) => points[leaf.properties.place]), button);
+      const here = index.getLeaves(each.id, MOST_HERE).map((leaf) => leaf.properties.place);
+      chosen(here.sort((a, b) => a - b).map((place) => points[place]), button);
       return;
     }
     button.focus({ preventScroll: true });
