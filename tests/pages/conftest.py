@@ -15,10 +15,9 @@ from yarl import URL
 from demo import sample
 from tests import chromium
 from tests.conftest import Federation
-from tests.engines import CACHE, Server
+from tests.engines import Server
 from tests.nodes import Registry
 
-SCREENSHOTS = CACHE / "screenshots"
 NAME = "Tiers-lieux d’ici"
 Visit = Callable[..., Awaitable[Page]]
 # Three in one building, one elsewhere, one without an address that is told.

@@ -13,6 +13,7 @@ from services.http import listening
 from tests.conftest import Federation
 from tests.nodes import Registry
 from tests.pages.conftest import NAME, Seen
+from tests.pages.looking import accessible, shot
 from tests.test_boundaries import ROOT
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -88,3 +89,35 @@ async def test_tiles_that_never_come_hold_up_nothing(nodes: Federation, browser:
     await context.close()
     tiles.close()
     await tiles.wait_closed()
+
+
+async def test_the_common_view_has_the_same_map(here: Registry, nodes: Federation, browser: Browser) -> None:
+    """A sync shows the places of several networks on the same page, and says how many it listens to."""
+    other = await nodes.registry(name="Réseau d’à côté", slug="a-cote")
+    await other.add(name="À côté", position={"lat": 45.1, "lon": 5.7}, families=["living-lab"])
+    communes = {"name": "La cuvette", "communes": ["38185"]}
+    assert (await other.call("POST", "/areas", json=communes))[0] == 201
+    sync = await nodes.sync([here, other])
+    await sync.caught_up([here, other])
+    context = await browser.new_context(base_url=sync.url, locale="fr-FR", reduced_motion="reduce")
+    page = await context.new_page()
+    seen = Seen()
+    seen.watch(page)
+    await page.goto("/")
+    await expect(page.locator("#void")).to_have_text(
+        "Cette vue écoute 2 réseaux : là où rien n’est montré, il peut y avoir des lieux."
+    )
+    await expect(page.locator(".spot").first).to_be_visible()
+    await page.click("summary")
+    await shot(page, "sync-1280")
+    await expect(page.locator("[name=area] option")).to_have_text(["peu importe", "La cuvette"])
+    await page.select_option("[name=network]", label="Réseau d’à côté (1)")
+    await expect(page.locator("#results li")).to_have_count(1)
+    await expect(page.locator("#results li a")).to_have_text("À côté")
+    await expect(page.locator(".spot")).to_have_attribute("aria-label", "À côté, Living lab")
+    await page.click(".spot")
+    await expect(page.locator("#preview a")).to_have_attribute("href", re.compile(f"^/places/{other.node}:"))
+    await accessible(page)
+    assert seen.origins() == {sync.url}
+    assert seen.complaints == []
+    await context.close()

@@ -5,32 +5,19 @@ from __future__ import annotations
 import re
 
 import pytest
-from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Page, expect
 
 from tests.nodes import Registry
-from tests.pages.conftest import NAME, PLACES, SCREENSHOTS, Seen, Visit
+from tests.pages.conftest import NAME, PLACES, Seen, Visit
+from tests.pages.looking import accessible, shot
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-AA = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}
 PHONE = {"viewport": {"width": 320, "height": 640}}
 SPIED = """navigator.geolocation.getCurrentPosition = (done) => {
     window.asked = true; done({coords: {latitude: 44.5, longitude: 3.5}})
 }"""
 FOCUSED = "document.activeElement.getAttribute('aria-label') ?? document.activeElement.textContent"
-
-
-async def shot(page: Page, name: str) -> None:
-    """Keep a picture for people to look at."""
-    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    await page.screenshot(path=SCREENSHOTS / f"{name}.png")
-
-
-async def accessible(page: Page) -> None:
-    """Nothing that WCAG asks for at A and AA is missing, as far as a program can tell."""
-    found = await Axe().run(page, options=AA)
-    assert found.violations_count == 0, found.generate_report()
 
 
 async def count(page: Page, text: str) -> None:
