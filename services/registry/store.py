@@ -376,11 +376,11 @@ async def points(conn: Connection, asked: Asked, limit: int) -> list[Point]:
 async def matched(conn: Connection, asked: Asked) -> tuple[int, int]:
     """How many places there are, and how many of them have no position."""
     clause, arguments = _selection(asked)
-    row = await conn.fetchrow(
+    rows = await conn.fetch(
         f"SELECT count(*), count(*) FILTER (WHERE lat IS NULL) FROM place WHERE {clause}",  # noqa: S608 constant
         *arguments,
     )
-    return int(row[0]), int(row[1])
+    return int(rows[0][0]), int(rows[0][1])
 
 
 # What places are counted by; each gives a row for each value that a place has.

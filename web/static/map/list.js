@@ -18,8 +18,10 @@ export function swap(found, filled) {
   }
   for (const field of found.querySelectorAll("#filters [name]")) {
     const ours = document.querySelector(`#filters [name="${field.name}"]`);
+    const { value, disabled } = field;
     if (ours?.matches("select")) ours.replaceChildren(...field.childNodes);
-    else if (ours && filled) [ours.value, ours.disabled] = [field.value, field.disabled];
+    else if (!filled) continue;
+    if (ours) Object.assign(ours, { value, disabled });
   }
   document.getElementById("clear").hidden = found.getElementById("clear").hidden;
   const language = document.querySelector("a.language");

@@ -20,6 +20,7 @@ const box = preview(document.getElementById("preview"), { prefix, words, labels,
 const departements = base(map, files, tiles);
 const nearby = form && near(form, files.towns, { words, changed: () => changed(), tell: say });
 let under = new AbortController();
+let unseen = false;
 
 function told({ words, labels, base, tiles, prefix, colour }) {
   return {
@@ -62,11 +63,11 @@ async function refresh({ url = location.href, filled = false, fit = false } = {}
   under = new AbortController();
   const { signal } = under;
   box.hide(false);
+  say("");
   try {
     const [found, page] = await Promise.all([points(state.asked(), signal), list.fetched(url, signal)]);
     list.swap(page, filled);
     nearby.shown();
-    say("");
     shownOn.load(found);
     if (fit) look(found);
   } catch (error) {
@@ -76,6 +77,8 @@ async function refresh({ url = location.href, filled = false, fit = false } = {}
 
 /** Bring places into view: all at first and near somewhere, later where none is to be seen. */
 function look(found, first = false) {
+  unseen = !map.getSize().x;
+  if (unseen) return;
   const seen = map.getBounds();
   const there = found.map(([lon, lat]) => [lat, lon]);
   const kept = !first && !state.asked().has("near") && there.some((each) => seen.contains(each));
@@ -112,6 +115,7 @@ function listen() {
   form.querySelector("[type=submit]").hidden = true;
   const sides = document.querySelector(".sides");
   sides.hidden = false;
+  side("list");
   sides.addEventListener("click", (event) => event.target.dataset.side && side(event.target.dataset.side));
   list.watch(document.querySelector("section.list"), shownOn.highlight);
   addEventListener("popstate", () => { put(); refresh({ filled: true }); });
@@ -149,5 +153,6 @@ points(state.asked()).then((found) => {
   shownOn.load(found);
   if (!kept) look(found, true);
   board.dataset.ready = "";
-  map.on("moveend", () => form && state.keep(map));
+  if (form) map.on("moveend", () => map.getSize().x && state.keep(map));
+  map.on("resize", () => unseen && look(shownOn.points(), true));
 }, () => say(words.failed));

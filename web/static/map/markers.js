@@ -1,9 +1,10 @@
 // Places on the map: buttons for places, and for clusters of those that lie close together.
 
 const { L, Supercluster } = globalThis;
-const RADIUS = 56;
-const CLUSTERED_TO = 16;
+// Pixels, on tiles of 256.
+const CLUSTERED = { radius: 60, extent: 256, maxZoom: 18 };
 const MARGIN = 0.1;
+const MOST_HERE = 50;
 
 // Real buttons: the keyboard and screen readers know what to do with them.
 const Button = L.Icon.extend({
@@ -24,7 +25,7 @@ export function markers(map, { words, labels, chosen, lit }) {
 
   function load(found) {
     points = found;
-    index = new Supercluster({ radius: RADIUS, maxZoom: CLUSTERED_TO });
+    index = new Supercluster(CLUSTERED);
     index.load(found.map(([lon, lat], place) => (
       { type: "Feature", geometry: { type: "Point", coordinates: [lon, lat] }, properties: { place } }
     )));
@@ -98,8 +99,9 @@ export function markers(map, { words, labels, chosen, lit }) {
 
   function zoom(each, button) {
     const nearer = index.getClusterExpansionZoom(each.id);
-    if (nearer > Math.min(map.getMaxZoom(), CLUSTERED_TO)) {
-      chosen(index.getLeaves(each.id, 50).map((leaf) => points[leaf.properties.place]), button);
+    if (nearer > map.getMaxZoom()) {
+      const here = index.getLeaves(each.id, MOST_HERE).map((leaf) => leaf.properties.place);
+      chosen(here.sort((a, b) => a - b).map((place) => points[place]), button);
       return;
     }
     button.focus({ preventScroll: true });
