@@ -19,7 +19,7 @@ PURE = frozenset(
     {
         *(f"services.{name}" for name in ("canonical", "communes", "errors", "identity", "merkle", "places")),
         *(f"services.{name}" for name in ("audit", "evidence", "foreign", "mistakes", "proofs", "shapes")),
-        *(f"services.{name}" for name in ("signing", "strict")),
+        *(f"services.{name}" for name in ("forms", "licenses", "schema_org", "signing", "strict")),
         *(f"services.{name}" for name in ("witness",)),
         *(f"services.registry.{name}" for name in ("decide", "cleaning", "headings", "mapping")),
         *(f"services.registry.{name}" for name in ("reading", "rendering")),
