@@ -5,15 +5,15 @@ last reader has it.
 """
 
 import asyncio
-import hashlib
 import os
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
+from hashlib import sha256
 from tempfile import TemporaryFile
 from time import monotonic
-from typing import BinaryIO, cast
+from typing import BinaryIO
 from weakref import WeakValueDictionary, finalize
 
 from aiohttp import hdrs, web
@@ -115,7 +115,7 @@ class Files:
 
 async def _made(draft: Draft) -> Made:
     begun = monotonic()
-    file = cast(BinaryIO, TemporaryFile())  # noqa: SIM115 - it is closed with its last reader
+    file: BinaryIO = TemporaryFile()  # noqa: SIM115 - it is closed with its last reader
     try:
         await draft.write(file)
         await asyncio.to_thread(_name, file, draft.stand.time)
@@ -135,7 +135,10 @@ def _name(file: BinaryIO, time: datetime | None) -> None:
     """
     file.flush()
     file.seek(0)
-    content = int.from_bytes(hashlib.file_digest(file, "sha256").digest()[:8]) % 1_000_000_000
+    digest = sha256()
+    while data := file.read(1024 * 1024):
+        digest.update(data)
+    content = int.from_bytes(digest.digest()[:8]) % 1_000_000_000
     moment = (int(time.timestamp()) if time else 0) * 1_000_000_000 + content
     os.utime(file.fileno(), ns=(moment, moment))
 

@@ -1,4 +1,4 @@
-"""How lists are written: what stands before, between and after their items, and cells that no spreadsheet runs. Pure."""
+"""How lists are written: what stands before, between and after items, and cells that no spreadsheet runs. Pure."""
 
 import csv
 import io

@@ -27,6 +27,7 @@ PURE = frozenset(
         *(f"services.sync.{name}" for name in ("cql", "crs", "outlines", "spans")),
         *(f"services.sync.{name}" for name in ("differences", "records", "copies", "noticing", "explaining")),
         *(f"services.sync.{name}" for name in ("linking", "pairing", "ties")),
+        *(f"services.sync.{name}" for name in ("cataloguing", "citing", "rendering")),
         *(f"services.sync.{name}" for name in ("alignment", "locating", "matching", "naming")),
         *(
             f"services.sync.{name}"

@@ -197,6 +197,22 @@ async def counts_at(conn: Connection, node: str, at: int) -> Counts:
     return {(row["what"], row["name"]): row["n"] for row in rows}
 
 
+async def licenses(conn: Connection) -> list[str]:
+    """The licences under which places of the view are, by code."""
+    rows = await conn.fetch('SELECT DISTINCT unnest(licenses) COLLATE "C" AS license FROM view ORDER BY 1')
+    return [row["license"] for row in rows]
+
+
+async def extent(conn: Connection) -> tuple[float, float, float, float] | None:
+    """West, south, east and north of the places of the view in degrees; None where none has a position."""
+    row = await conn.fetchrow(
+        "SELECT min(lon) AS west, min(lat) AS south, max(lon) AS east, max(lat) AS north FROM view"
+    )
+    return (
+        None if row is None or row["west"] is None else (row["west"], row["south"], row["east"], row["north"])
+    )
+
+
 async def every_place(conn: Connection) -> AsyncIterator[Shown]:
     """The places of the view by common id. Needs an open transaction."""
     async for row in conn.cursor("SELECT id, item, networks, licenses FROM view ORDER BY id", prefetch=200):
