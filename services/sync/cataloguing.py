@@ -26,8 +26,6 @@ WKT = "http://www.opengis.net/ont/geosparql#wktLiteral"
 GEOJSON = "https://www.iana.org/assignments/media-types/application/vnd.geo+json"
 KEYWORDS = ("tiers-lieux", "coworking", "fablab", "tiers-lieu")
 
-Box = tuple[float, float, float, float]
-
 
 class Distribution(Struct, frozen=True):
     """A file of a data set: its ending and media type, and its length in bytes where that is known."""
@@ -46,7 +44,9 @@ class Dataset(Struct, frozen=True):
     files: tuple[Distribution, ...]
 
 
-def catalogue(cited: Cited, sets: Sequence[Dataset], contact: str, extent: Box | None) -> dict[str, Any]:
+def catalogue(
+    cited: Cited, sets: Sequence[Dataset], contact: str, extent: Sequence[float] | None
+) -> dict[str, Any]:
     """A catalogue of data sets; `contact` is an e-mail or web address, `extent` west, south, east and north."""
     publisher = _publisher(cited)
     return {
@@ -63,7 +63,7 @@ def catalogue(cited: Cited, sets: Sequence[Dataset], contact: str, extent: Box |
     }
 
 
-def _dataset(found: Dataset, cited: Cited, contact: str, extent: Box | None) -> dict[str, Any]:
+def _dataset(found: Dataset, cited: Cited, contact: str, extent: Sequence[float] | None) -> dict[str, Any]:
     whole = found.files[0].file
     return {
         "@id": f"{cited.address}exports/{found.name}",
@@ -128,7 +128,7 @@ def _contact(name: str, contact: str) -> dict[str, Any]:
     return {**found, **({"vcard:hasEmail": {"@id": f"mailto:{contact}"}} if contact else {})}
 
 
-def _location(extent: Box) -> dict[str, Any]:
+def _location(extent: Sequence[float]) -> dict[str, Any]:
     west, south, east, north = extent
     corners = ((west, south), (east, south), (east, north), (west, north), (west, south))
     wkt = ", ".join(f"{lon} {lat}" for lon, lat in corners)

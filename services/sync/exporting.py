@@ -104,9 +104,9 @@ def then(now: Stand, cited: Cited, at: Position) -> tuple[Stand, Cited]:
     return stand, replace(cited, cursor=cursor, date=ledger.stamp(at.time), view_root=None)
 
 
-async def licensed(conn: Connection, cited: Cited) -> Cited:
+def licensed(cited: Cited, codes: Iterable[str]) -> Cited:
     """The same with the licences under which places of the view are."""
-    return replace(cited, licenses=tuple(map(licence, await history_store.licenses(conn))))
+    return replace(cited, licenses=tuple(map(licence, codes)))
 
 
 async def write(

@@ -1,6 +1,6 @@
 """Every SQL statement that reads the past of the view out of the sync's own log, one function each."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 
 from msgspec import Struct, convert
@@ -203,7 +203,7 @@ async def licenses(conn: Connection) -> list[str]:
     return [row["license"] for row in rows]
 
 
-async def extent(conn: Connection) -> tuple[float, float, float, float] | None:
+async def extent(conn: Connection) -> Sequence[float] | None:
     """West, south, east and north of the places of the view in degrees; None where none has a position."""
     row = await conn.fetchrow(
         "SELECT min(lon) AS west, min(lat) AS south, max(lon) AS east, max(lat) AS north FROM view"

@@ -9,9 +9,9 @@ from msgspec import Struct
 from services import http
 from services.http import Route
 from services.licenses import Licence, licence
-from services.sync import citing, exporting
+from services.sync import citing, exporting, history_store
 from services.sync.api import wording
-from services.sync.api.exports import tag
+from services.sync.api.exports import once, tag
 from services.sync.api.reading import moment
 from services.sync.citing import Cited, Network
 from services.sync.context import POLICY, SETTINGS
@@ -62,7 +62,7 @@ async def standing(request: web.Request) -> Cited:
     """The view as it stands, to be cited."""
     async with moment(request) as conn:
         _, cited = await exporting.state(conn, request.app[SETTINGS], request.app[POLICY])
-        return await exporting.licensed(conn, cited)
+        return exporting.licensed(cited, await once(request, conn, history_store.licenses))
 
 
 def attribution(cited: Cited) -> str:

@@ -1,10 +1,10 @@
 """`/exports`: the places of the view as files, now or at a past time, by the licences under which they may be used."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from hashlib import sha256
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 import msgspec
 from aiohttp import web
@@ -16,15 +16,17 @@ from services.http import Route
 from services.postgres import Connection
 from services.sync import cataloguing, exporting, history_store
 from services.sync.api import past, wording
-from services.sync.api.reading import CURSOR, moment
+from services.sync.api.reading import CURSOR, STANDING, moment
 from services.sync.api.stats import Query
 from services.sync.cataloguing import Dataset, Distribution
 from services.sync.citing import Cited
-from services.sync.context import FILES, PAST, POLICY, SETTINGS
+from services.sync.context import ANSWERS, FILES, PAST, POLICY, SETTINGS
 from services.sync.entries import COLLECTIONS, Reader
 from services.sync.exporting import KINDS, Order
 from services.sync.history_store import Position, Shown
 from services.sync.rendering import File
+
+T = TypeVar("T")
 
 
 async def export_places(request: web.Request) -> web.StreamResponse:
@@ -96,7 +98,7 @@ async def _drafted(request: web.Request, name: str, ending: str, at: Position | 
 async def _write(
     conn: Connection, order: Order, shown: AsyncIterator[Shown], about: File, out: BinaryIO
 ) -> None:
-    cited = await exporting.licensed(conn, about.cited)
+    cited = exporting.licensed(about.cited, await history_store.licenses(conn))
     await exporting.write(conn, order, shown, msgspec.structs.replace(about, cited=cited), out)
 
 
@@ -111,7 +113,7 @@ async def show_catalogue(request: web.Request) -> web.Response:
     app = request.app
     async with moment(request) as conn:
         stand, cited = await exporting.state(conn, app[SETTINGS], app[POLICY])
-        extent = await history_store.extent(conn)
+        extent = await once(request, conn, history_store.extent)
     found = [
         Dataset(name, wording.about(name, "fr"), _listed(app, stand, cited, name)) for name in COLLECTIONS
     ]
@@ -132,6 +134,17 @@ def _listed(app: web.Application, stand: Stand, cited: Cited, name: str) -> tupl
         )
         for ending, kind in KINDS.items()
     )
+
+
+async def once(request: web.Request, conn: Connection, ask: Callable[[Connection], Awaitable[T]]) -> T:
+    """What the database answers, as JSON has it, asked once while the view stands where it does."""
+    answers, at, key = request.app[ANSWERS], request[STANDING], f"once {ask.__name__}"
+    known = answers.find(at, key)
+    if known is None:
+        known = msgspec.json.encode(await ask(conn))
+        answers.keep(at, key, known)
+    found: T = msgspec.json.decode(known)
+    return found
 
 
 def tag(body: bytes) -> str:
