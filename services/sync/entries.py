@@ -21,7 +21,7 @@ from services.sync.rendering import Entry
 COMBINED = frozenset(("CC-BY-4.0", "CC0-1.0", "ODC-By-1.0", "ODbL-1.0", "PDDL-1.0", "etalab-2.0"))
 ETALAB = frozenset(("CC0-1.0", "etalab-2.0"))
 # Places that are read and written at a time.
-CHUNK = 200
+CHUNK = 500
 
 
 class Place(Struct, frozen=True):
@@ -52,15 +52,10 @@ class Collection(Struct, frozen=True):
     entries: Entries
 
 
-async def places(shown: AsyncIterator[Shown]) -> AsyncIterator[list[Place]]:
+async def places(shown: AsyncIterator[list[Shown]]) -> AsyncIterator[list[Place]]:
     """Places as files have them, some at a time."""
-    some: list[Place] = []
-    async for each in shown:
-        some.append(_place(each))
-        if len(some) == CHUNK:
-            yield some
-            some = []
-    yield some
+    async for some in shown:
+        yield [_place(each) for each in some]
 
 
 class _Licensed(Struct):
@@ -81,8 +76,7 @@ async def _combined(conn: Connection, reader: Reader, places: Sequence[Place]) -
     """Every place, whole where all of it may be combined."""
     free = {place.id for place in places if place.licenses and COMBINED.issuperset(place.licenses)}
     now = [place.id for place in places if place.id in free and place.told is None]
-    bodies = await store.bodies(conn, now) if reader.whole else {}
-    said = await asyncio.to_thread(_public, bodies)
+    said = await asyncio.to_thread(_public, await store.bodies(conn, now)) if reader.whole else {}
     return [
         _told(place, said.get(place.id)) if place.id in free else _linked(place, reader) for place in places
     ]

@@ -110,7 +110,7 @@ def licensed(cited: Cited, codes: Iterable[str]) -> Cited:
 
 
 async def write(
-    conn: Connection, order: Order, shown: AsyncIterator[Shown], file: File, out: BinaryIO
+    conn: Connection, order: Order, shown: AsyncIterator[list[Shown]], file: File, out: BinaryIO
 ) -> None:
     """Write the places down, some at a time: they may be more than the memory holds."""
     form = order.kind.form(file)

@@ -213,16 +213,17 @@ async def extent(conn: Connection) -> Sequence[float] | None:
     )
 
 
-async def every_place(conn: Connection) -> AsyncIterator[Shown]:
-    """The places of the view by common id. Needs an open transaction."""
-    async for row in conn.cursor("SELECT id, item, networks, licenses FROM view ORDER BY id", prefetch=200):
-        yield convert(row, Shown)
+async def every_place(conn: Connection, chunk: int) -> AsyncIterator[list[Shown]]:
+    """The places of the view by common id, so many at a time. Needs an open transaction."""
+    cursor = await conn.cursor("SELECT id, item, networks, licenses FROM view ORDER BY id")
+    while rows := await cursor.fetch(chunk):
+        yield convert(rows, list[Shown])
 
 
-async def every_place_at(conn: Connection, node: str, at: int) -> AsyncIterator[Shown]:
+async def every_place_at(conn: Connection, node: str, at: int, chunk: int) -> AsyncIterator[list[Shown]]:
     """The places of the view at a position by common id, without those that are erased or hidden since.
 
-    Needs an open transaction.
+    So many at a time; needs an open transaction.
     """
     statement = f"""SELECT substr(r.record, length($2::text) + 2) AS id, v.item, v.networks,
                            v.licenses, e.raw, e.time
@@ -233,5 +234,6 @@ async def every_place_at(conn: Connection, node: str, at: int) -> AsyncIterator[
                            AND NOT EXISTS (SELECT FROM hidden h
                                            WHERE h.record = substr(r.record, length($2::text) + 2)))
                     ORDER BY r.record"""  # noqa: S608 constant
-    async for row in conn.cursor(statement, at, node, prefetch=200):
-        yield convert(row, Shown)
+    cursor = await conn.cursor(statement, at, node)
+    while rows := await cursor.fetch(chunk):
+        yield convert(rows, list[Shown])

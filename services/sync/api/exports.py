@@ -14,7 +14,7 @@ from services.errors import NotFound
 from services.files import Draft, Made, Stand
 from services.http import Route
 from services.postgres import Connection
-from services.sync import cataloguing, exporting, history_store
+from services.sync import cataloguing, entries, exporting, history_store
 from services.sync.api import past, wording
 from services.sync.api.reading import CURSOR, STANDING, moment
 from services.sync.api.stats import Query
@@ -83,20 +83,20 @@ async def _drafted(request: web.Request, name: str, ending: str, at: Position | 
     app = request.app
     async with moment(request) as conn:
         stand, cited = await exporting.state(conn, app[SETTINGS], app[POLICY])
-        shown = history_store.every_place(conn)
+        shown = history_store.every_place(conn, entries.CHUNK)
         if at is not None:
             stand, cited = exporting.then(stand, cited, at)
             head = await ledger.current(conn)
             if at.seq < head.size:
                 await past.remembered(conn, head, at)
-                shown = history_store.every_place_at(conn, head.node, at.seq)
+                shown = history_store.every_place_at(conn, head.node, at.seq, entries.CHUNK)
         reader = Reader(app[POLICY].policy, cited.address, KINDS[ending].whole)
         order = Order(COLLECTIONS[name], KINDS[ending], reader)
         yield Draft(stand, partial(_write, conn, order, shown, file(cited, name, ending)))
 
 
 async def _write(
-    conn: Connection, order: Order, shown: AsyncIterator[Shown], about: File, out: BinaryIO
+    conn: Connection, order: Order, shown: AsyncIterator[list[Shown]], about: File, out: BinaryIO
 ) -> None:
     cited = exporting.licensed(about.cited, await history_store.licenses(conn))
     await exporting.write(conn, order, shown, msgspec.structs.replace(about, cited=cited), out)
