@@ -107,8 +107,7 @@ pins: $(READY) ## compile requirements/*.txt again from pyproject.toml
 	$(COMPILE) --extra dev -o requirements/dev.txt
 	$(COMPILE) --extra bench -o requirements/bench.txt
 	$(COMPILE) --extra assets -o requirements/assets.txt
-	$(VENV)/bin/uv pip compile requirements/peers.in --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
-		--no-header --quiet -o requirements/peers.txt
+	$(COMPILE) --extra peers -o requirements/peers.txt
 
 clean: ## remove what the other targets made
 	rm -rf $(VENV) $(BENCH) $(ASSETS) $(PEERS) assets/node_modules .cache .demo .mypy_cache .ruff_cache .pytest_cache

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from bench import catch_up, imports, latency, writes
+from bench import catch_up, exports, imports, latency, writes
 from bench.figures import ROUNDS, machine, table
 
 PATHS = {
@@ -13,6 +13,7 @@ PATHS = {
     "imports": imports.measure,
     "catch_up": catch_up.measure,
     "latency": latency.measure,
+    "exports": exports.measure,
 }
 RESULTS = Path(__file__).parent / "results"
 

@@ -204,7 +204,7 @@ def _headers(*, cors: bool) -> Callable[[web.Request, web.StreamResponse], Await
         if cors:
             response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = "*"
             response.headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = (
-                "As-Of, Content-Crs, ETag, Link, Location, Merge-Cursor, Retry-After"
+                "Accept-Ranges, As-Of, Content-Crs, Content-Range, ETag, Link, Location, Merge-Cursor, Retry-After"
             )
 
     return prepare

@@ -19,7 +19,7 @@ PURE = frozenset(
     {
         *(f"services.{name}" for name in ("canonical", "communes", "errors", "identity", "merkle", "places")),
         *(f"services.{name}" for name in ("audit", "evidence", "foreign", "mistakes", "proofs", "shapes")),
-        *(f"services.{name}" for name in ("signing", "strict")),
+        *(f"services.{name}" for name in ("forms", "licenses", "schema_org", "signing", "strict")),
         *(f"services.{name}" for name in ("witness",)),
         *(f"services.registry.{name}" for name in ("decide", "cleaning", "headings", "mapping")),
         *(f"services.registry.{name}" for name in ("reading", "rendering")),
@@ -27,6 +27,7 @@ PURE = frozenset(
         *(f"services.sync.{name}" for name in ("cql", "crs", "outlines", "spans")),
         *(f"services.sync.{name}" for name in ("differences", "records", "copies", "noticing", "explaining")),
         *(f"services.sync.{name}" for name in ("linking", "pairing", "ties")),
+        *(f"services.sync.{name}" for name in ("cataloguing", "citing", "rendering")),
         *(f"services.sync.{name}" for name in ("alignment", "locating", "matching", "naming")),
         *(
             f"services.sync.{name}"

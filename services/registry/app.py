@@ -12,6 +12,7 @@ from aiohttp import web
 from services import http, ledger, ledger_store, ledger_work, openapi, postgres, relay, run
 from services.bell import Bell
 from services.errors import Misconfigured
+from services.files import Files
 from services.http import Principal
 from services.keyring import Keyring
 from services.ledger import Pen
@@ -19,7 +20,7 @@ from services.ledger_http import LEDGER, Published
 from services.postgres import Pool
 from services.registry import api, recovering, worker, writer
 from services.registry.context import EXPORTS, IMPORTS, NODE, POOL, SETTINGS, TOKENS, WRITER
-from services.registry.exporting import Exports
+from services.registry.exporting import KINDS
 from services.registry.settings import PREFIX, Settings
 from services.registry.tokens import Tokens
 from services.registry.writer import Writer
@@ -53,7 +54,7 @@ def build(pool: Pool, settings: Settings, pen: Pen, node: str) -> web.Applicatio
     bell = Bell()
     app[POOL], app[SETTINGS], app[NODE] = pool, settings, node
     app[TOKENS] = Tokens(pool)
-    app[IMPORTS], app[EXPORTS] = Bell(), Exports()
+    app[IMPORTS], app[EXPORTS] = Bell(), Files(len(KINDS))
     app[WRITER] = Writer(pool, pen, bell, writer.Gauges(app[http.METRICS]))
     app[LEDGER] = Published(pool=pool, pen=pen, bell=bell, snapshots=asyncio.Semaphore(2))
     app[worker.RELAY] = relay.Gauges(app[http.METRICS])

@@ -3,8 +3,8 @@
 from aiohttp import web
 
 from services.bell import Bell
+from services.files import Files
 from services.postgres import Pool
-from services.registry.exporting import Exports
 from services.registry.settings import Settings
 from services.registry.tokens import Tokens
 from services.registry.writer import Writer
@@ -15,5 +15,5 @@ NODE = web.AppKey("node", str)
 WRITER = web.AppKey("writer", Writer)
 # Rung when an import is waiting.
 IMPORTS = web.AppKey("imports", Bell)
-EXPORTS = web.AppKey("exports", Exports)
+EXPORTS = web.AppKey("exports", Files)
 TOKENS = web.AppKey("tokens", Tokens)

@@ -1,11 +1,9 @@
-"""The whole store as a file, made once for each position of the log and served with ranges."""
+"""The whole store as a file, made once for each position of the log."""
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Sequence
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from time import monotonic
+from contextlib import asynccontextmanager
+from functools import partial
 from typing import BinaryIO
 
 import msgspec
@@ -13,23 +11,22 @@ from msgspec import Struct
 
 from schemas.place import Place
 from services import ledger, ledger_repair_store, ledger_store
+from services.files import Draft, Files, Made, Stand
+from services.forms import Form
 from services.ledger_store import Head
 from services.postgres import Connection, Pool
 from services.registry import rendering, store
 from services.registry.decide import Row, flat
-from services.registry.rendering import Form, Stored
+from services.registry.rendering import Stored
 
 ROWS = 500
-# A store that takes longer than this to write is written again only after some times as long.
-CHEAP_S = 0.25
-REST = 4
 
 
 class Kind(Struct, frozen=True):
     """A form of export: its media type and how it is written."""
 
     media: str
-    form: Form
+    form: Form[Stored]
 
 
 KINDS: dict[str, Kind] = {
@@ -50,67 +47,23 @@ def stored_place(node: str, row: Row) -> Stored:
     )
 
 
-class Export(Struct, frozen=True):
-    """A finished file, the position of the log that it shows, and until when it is good enough."""
-
-    path: Path
-    cursor: str
-    erasures: int
-    rested: float
+async def export(files: Files, pool: Pool, ending: str) -> Made:
+    """The store in this form."""
+    return await files.latest(ending, partial(_drafted, pool, KINDS[ending].form))
 
 
-class Exports:
-    """The latest file of each form. The one before stays until the next, as somebody may be reading it."""
-
-    def __init__(self) -> None:
-        self._folder = TemporaryDirectory(prefix="maillage-exports-")
-        self._made: dict[str, list[Export]] = {}
-        self._making = {ending: asyncio.Lock() for ending in KINDS}
-
-    def close(self) -> None:
-        """Remove the files."""
-        self._folder.cleanup()
-
-    async def file(self, pool: Pool, ending: str) -> Export:
-        """The store in this form; those who ask meanwhile wait for the same file.
-
-        As it stands now, but for a large store: there nobody can keep us busy with nothing else.
-        """
-        async with self._making[ending]:
-            return await self._latest(pool, ending)
-
-    async def _latest(self, pool: Pool, ending: str) -> Export:
-        made = self._made.setdefault(ending, [])
-        begun = monotonic()
-        async with pool.acquire() as conn, conn.transaction(isolation="repeatable_read", readonly=True):
-            head = await ledger.current(conn)
-            cursor = f"{head.epoch}.{head.size}"
-            erasures = await ledger_repair_store.count_erasures(conn)
-            if made and made[-1].erasures != erasures:
-                # What is erased must not be read from a file that is still good enough otherwise.
-                self._forget()
-            elif made and (made[-1].cursor == cursor or monotonic() < made[-1].rested):
-                return made[-1]
-            path = Path(self._folder.name) / f"{cursor}-{os.urandom(4).hex()}.{ending}"
-            last = await ledger_store.event(conn, head.size)
-            with path.open("wb") as file:
-                await _write(file, conn, head, KINDS[ending].form)
-        # The last event names the content: every process, also after a restart, gives it the same ETag.
-        moment = (int(last.time.timestamp()) if last else 0) * 1_000_000_000 + head.size % 1_000_000_000
-        os.utime(path, ns=(moment, moment))
-        took = monotonic() - begun
-        made.append(Export(path, cursor, erasures, monotonic() + (REST * took if took > CHEAP_S else 0)))
-        while len(made) > 2:
-            made.pop(0).path.unlink(missing_ok=True)
-        return made[-1]
-
-    def _forget(self) -> None:
-        for made in self._made.values():
-            while made:
-                made.pop().path.unlink(missing_ok=True)
+@asynccontextmanager
+async def _drafted(pool: Pool, form: Form[Stored]) -> AsyncIterator[Draft]:
+    async with pool.acquire() as conn, conn.transaction(isolation="repeatable_read", readonly=True):
+        head = await ledger.current(conn)
+        last = await ledger_store.event(conn, head.size)
+        cursor = f"{head.epoch}.{head.size}"
+        erasures = await ledger_repair_store.count_erasures(conn)
+        stand = Stand(cursor, last.time if last else None, state=cursor, strict=str(erasures))
+        yield Draft(stand, partial(_write, conn, head, form))
 
 
-async def _write(file: BinaryIO, conn: Connection, head: Head, form: Form) -> None:
+async def _write(conn: Connection, head: Head, form: Form[Stored], file: BinaryIO) -> None:
     """The whole store, some rows at a time: it may be larger than the memory."""
     file.write(form.start)
     begun = False
@@ -132,5 +85,5 @@ async def _batches(conn: Connection) -> AsyncIterator[list[Row]]:
         yield rows
 
 
-def _append(file: BinaryIO, head: Head, rows: Sequence[Row], form: Form, *, begun: bool) -> None:
+def _append(file: BinaryIO, head: Head, rows: Sequence[Row], form: Form[Stored], *, begun: bool) -> None:
     file.writelines(form.written((stored_place(head.node, row) for row in rows), begun=begun))

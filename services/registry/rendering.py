@@ -3,8 +3,6 @@
 CSV, GeoJSON and NDJSON lose nothing: imported again unchanged they give the same places, byte for byte.
 """
 
-import csv as dialect
-import io
 import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
@@ -13,8 +11,11 @@ from typing import Any
 import msgspec
 import phonenumbers
 from msgspec import Raw, Struct
+from msgspec.structs import replace
 
-from schemas.place import Place, Position
+from schemas.place import Place
+from services import schema_org
+from services.forms import Form, guarded, line
 from services.places import e164
 from services.registry.headings import COLUMNS, HEADINGS, WORDS
 
@@ -28,27 +29,6 @@ class Stored(Struct, frozen=True):
     version: int
     updated_at: str
     place: Place
-
-
-class Form(Struct, frozen=True):
-    """How a list of places is written: what stands before, between and after them, and each of them."""
-
-    start: bytes
-    one: Callable[[Stored], bytes]
-    between: bytes = b""
-    end: bytes = b""
-
-    def written(self, places: Iterable[Stored], *, begun: bool = False) -> Iterator[bytes]:
-        """These places without start and end; `begun`: others stand before them."""
-        for stored in places:
-            yield (self.between if begun else b"") + self.one(stored)
-            begun = True
-
-    def whole(self, places: Iterable[Stored]) -> Iterator[bytes]:
-        """A whole list."""
-        yield self.start
-        yield from self.written(places)
-        yield self.end
 
 
 def csv(places: Iterable[Stored], *, bom: bool = False) -> Iterator[bytes]:
@@ -89,31 +69,8 @@ def jsonld(places: Iterable[Stored]) -> Iterator[bytes]:
 
 
 def node(stored: Stored) -> dict[str, Any]:
-    """A place in the words of schema.org; what those have no word for is left out."""
-    place = stored.place
-    found: dict[str, Any] = {
-        "@type": "LocalBusiness",
-        "@id": f"urn:maillage:{stored.id}",
-        "name": place.name,
-        "alternateName": place.alternate_names,
-        "address": _postal(place),
-        "geo": _geo(place.position),
-        "description": place.description or place.summary,
-        "url": place.website,
-        "sameAs": [link.url for link in place.links if link.url.startswith("http")],
-        "telephone": place.phone,
-        "email": place.email,
-        "openingHours": place.opening_hours,
-        "foundingDate": place.opened_on,
-        "dissolutionDate": place.closed_on,
-        "parentOrganization": _organisation(place),
-        "identifier": [
-            {"@type": "PropertyValue", "propertyID": i.scheme, "value": i.value} for i in place.identifiers
-        ],
-        "image": [photo.url for photo in place.photos],
-        "keywords": [*place.families, *place.types],
-    }
-    return {name: value for name, value in found.items() if value}
+    """A place in the words of schema.org, which has none for extensions."""
+    return schema_org.node(stored.id, msgspec.to_builtins(replace(stored.place, extensions={})))
 
 
 def flat(stored: Stored) -> dict[str, Any]:
@@ -169,46 +126,9 @@ def _national(phone: str) -> str:
     return text if e164(text) == phone else phone
 
 
-def _guarded(cell: str) -> str:
-    """A cell that no spreadsheet runs: plain numbers pass, `=1+1` and the like get an apostrophe."""
-    return "'" + cell if cell[:1] in FORMULA and not NUMBER.match(cell) else cell
-
-
 def _row(stored: Stored) -> bytes:
     cells = flat(stored)
-    return _line([_guarded(_french(target, cells.get(target))) for target, _, _ in COLUMNS])
-
-
-def _line(cells: Iterable[str]) -> bytes:
-    line = io.StringIO()
-    dialect.writer(line).writerow(cells)
-    return line.getvalue().encode()
-
-
-def _postal(place: Place) -> dict[str, Any] | None:
-    address = place.address
-    if address is None:
-        return None
-    street = ", ".join(filter(None, (address.street, address.extra)))
-    found = {
-        "@type": "PostalAddress",
-        "streetAddress": street,
-        "postalCode": address.postcode,
-        "addressLocality": address.city,
-        "addressCountry": address.country,
-    }
-    return {name: value for name, value in found.items() if value}
-
-
-def _geo(position: Position | None) -> dict[str, Any] | None:
-    if position is None:
-        return None
-    return {"@type": "GeoCoordinates", "latitude": position.lat, "longitude": position.lon}
-
-
-def _organisation(place: Place) -> dict[str, Any] | None:
-    name = place.operator.name if place.operator else None
-    return {"@type": "Organization", "name": name} if name else None
+    return line([guarded(_french(target, cells.get(target))) for target, _, _ in COLUMNS])
 
 
 def _reader(target: str) -> Callable[[Place], Any]:
@@ -224,8 +144,6 @@ def _reader(target: str) -> Callable[[Place], Any]:
 
 
 SPECIAL = re.compile(r"[\\;|]")
-FORMULA = frozenset("=+-@\t\r'")
-NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e-?\d+)?\Z", re.ASCII)
 FIELDS = tuple((target, _reader(target)) for target, _, _ in COLUMNS if not target.startswith("record."))
 WRITING: dict[str, Callable[[Any], Any]] = {
     **dict.fromkeys(
@@ -236,12 +154,12 @@ WRITING: dict[str, Callable[[Any], Any]] = {
     "identifiers": lambda items: joined(f"{item.scheme}:{item.value}" for item in items),
     "extensions": _extensions,
 }
-CSV = Form(start=_line(HEADINGS), one=_row)
-GEOJSON = Form(
+CSV: Form[Stored] = Form(start=line(HEADINGS), one=_row)
+GEOJSON: Form[Stored] = Form(
     start=b'{"type":"FeatureCollection","features":[\n', one=feature, between=b",\n", end=b"\n]}\n"
 )
-NDJSON = Form(start=b"", one=lambda stored: msgspec.json.encode(stored) + b"\n")
-JSONLD = Form(
+NDJSON: Form[Stored] = Form(start=b"", one=lambda stored: msgspec.json.encode(stored) + b"\n")
+JSONLD: Form[Stored] = Form(
     start=b'{"@context":"https://schema.org","@graph":[\n',
     one=lambda stored: msgspec.json.encode(node(stored)),
     between=b",\n",

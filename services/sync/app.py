@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from functools import partial
 from pathlib import Path
 from time import monotonic
@@ -28,6 +28,7 @@ from services import (
     run,
 )
 from services.bell import Bell
+from services.files import Files
 from services.keyring import Keyring
 from services.ledger import Pen
 from services.ledger_http import LEDGER, Published
@@ -38,19 +39,25 @@ from services.sync.asking import Door
 from services.sync.context import (
     ANSWERS,
     DOOR,
+    FILES,
     FOLLOWING,
     NEWS,
+    PAST,
     POLICY,
     POOL,
     POSITION,
     SETTINGS,
     TRUST,
 )
+from services.sync.entries import COLLECTIONS
+from services.sync.exporting import KINDS
 from services.sync.position import Answers, Position
 from services.sync.settings import PREFIX, Settings
 from services.sync.trust import InForce, Trust
 
 log = structlog.get_logger()
+# The view as it stands in each form, and some files of past states.
+MOST_FILES, MOST_PAST = len(COLLECTIONS) * len(KINDS), 4
 SCRIPTS = postgres.scripts("ledger", "follow", "sync")
 
 
@@ -95,6 +102,7 @@ def build(
     metrics = app[http.METRICS]
     app[POOL], app[SETTINGS], app[TRUST], app[NEWS] = pool, settings, InForce(trusted), Bell()
     app[POSITION], app[ANSWERS] = Position(), Answers(settings.answers_bytes)
+    app[FILES], app[PAST] = Files(MOST_FILES), Files(MOST_PAST)
     app[DOOR], app[POLICY] = door, adopting.adopted(settings.policy)
     app[LEDGER] = Published(pool=pool, pen=pen, bell=Bell(), snapshots=asyncio.Semaphore(2))
     app[worker.RELAY], app[worker.MERGE] = relay.Gauges(metrics), work.Gauges(metrics)
@@ -136,8 +144,9 @@ async def serving(settings: Settings) -> AsyncIterator[int]:
         await postgres.insist(partial(ledger_work.compare, pool, settings, PREFIX), settings.database_wait)
         app = build(pool, settings, pen, trusted, client=client, door=Door(strangers, monotonic))
         await postgres.insist(partial(following.note, app, trusted), settings.database_wait)
-        async with run.at_work(app, worker.LOOPS, settings) as port:
-            yield port
+        with closing(app[FILES]), closing(app[PAST]):
+            async with run.at_work(app, worker.LOOPS, settings) as port:
+                yield port
 
 
 async def serve(settings: Settings) -> None:

@@ -3,6 +3,7 @@
 from aiohttp import web
 
 from services.bell import Bell
+from services.files import Files
 from services.follow import Context
 from services.postgres import Pool
 from services.sync.asking import Door
@@ -23,3 +24,6 @@ NEWS = web.AppKey("news", Bell)
 POSITION = web.AppKey("position", Position)
 ANSWERS = web.AppKey("answers", Answers)
 DOOR = web.AppKey("door", Door)
+# The view as files, as it stands and as it was.
+FILES = web.AppKey("files", Files)
+PAST = web.AppKey("past", Files)

@@ -1,6 +1,6 @@
 """Every SQL statement that reads the past of the view out of the sync's own log, one function each."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 
 from msgspec import Struct, convert
@@ -197,16 +197,33 @@ async def counts_at(conn: Connection, node: str, at: int) -> Counts:
     return {(row["what"], row["name"]): row["n"] for row in rows}
 
 
-async def every_place(conn: Connection) -> AsyncIterator[Shown]:
-    """The places of the view by common id. Needs an open transaction."""
-    async for row in conn.cursor("SELECT id, item, networks, licenses FROM view ORDER BY id", prefetch=200):
-        yield convert(row, Shown)
+async def licenses(conn: Connection) -> list[str]:
+    """The licences under which places of the view are, by code."""
+    rows = await conn.fetch('SELECT DISTINCT unnest(licenses) COLLATE "C" AS license FROM view ORDER BY 1')
+    return [row["license"] for row in rows]
 
 
-async def every_place_at(conn: Connection, node: str, at: int) -> AsyncIterator[Shown]:
+async def extent(conn: Connection) -> Sequence[float] | None:
+    """West, south, east and north of the places of the view in degrees; None where none has a position."""
+    row = await conn.fetchrow(
+        "SELECT min(lon) AS west, min(lat) AS south, max(lon) AS east, max(lat) AS north FROM view"
+    )
+    return (
+        None if row is None or row["west"] is None else (row["west"], row["south"], row["east"], row["north"])
+    )
+
+
+async def every_place(conn: Connection, chunk: int) -> AsyncIterator[list[Shown]]:
+    """The places of the view by common id, so many at a time. Needs an open transaction."""
+    cursor = await conn.cursor("SELECT id, item, networks, licenses FROM view ORDER BY id")
+    while rows := await cursor.fetch(chunk):
+        yield convert(rows, list[Shown])
+
+
+async def every_place_at(conn: Connection, node: str, at: int, chunk: int) -> AsyncIterator[list[Shown]]:
     """The places of the view at a position by common id, without those that are erased or hidden since.
 
-    Needs an open transaction.
+    So many at a time; needs an open transaction.
     """
     statement = f"""SELECT substr(r.record, length($2::text) + 2) AS id, v.item, v.networks,
                            v.licenses, e.raw, e.time
@@ -217,5 +234,6 @@ async def every_place_at(conn: Connection, node: str, at: int) -> AsyncIterator[
                            AND NOT EXISTS (SELECT FROM hidden h
                                            WHERE h.record = substr(r.record, length($2::text) + 2)))
                     ORDER BY r.record"""  # noqa: S608 constant
-    async for row in conn.cursor(statement, at, node, prefetch=200):
-        yield convert(row, Shown)
+    cursor = await conn.cursor(statement, at, node)
+    while rows := await cursor.fetch(chunk):
+        yield convert(rows, list[Shown])

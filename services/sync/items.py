@@ -123,9 +123,9 @@ def told(put: ViewPut, time: str) -> bytes:
     return _feature(put.id, place, known, {"dataref": put.dataref} if put.dataref else {})
 
 
-def linked(id: str, networks: Iterable[str], link: str) -> bytes:
-    """A place that may not be passed on: whose it is, and where to read it."""
-    properties = {"networks": joined(networks), "link": link}
+def linked(id: str, networks: Iterable[str], licenses: Iterable[str], link: str) -> bytes:
+    """A place that may not be passed on: whose it is, why not, and where to read it."""
+    properties = {"networks": joined(networks), "licenses": joined(licenses), "link": link}
     return msgspec.json.encode({"type": "Feature", "id": id, "geometry": None, "properties": properties})
 
 

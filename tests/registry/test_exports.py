@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from services import files
 from services.registry import exporting
 from tests.conftest import Federation
 from tests.nodes import Registry
@@ -304,8 +305,8 @@ async def test_a_large_store_is_not_written_again_at_once(
     registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where writing the store takes long, who asks again after a change gets the same file for a while."""
-    monkeypatch.setattr(exporting, "CHEAP_S", 0.0)
-    monkeypatch.setattr(exporting, "REST", 1_000_000)
+    monkeypatch.setattr(files, "CHEAP_S", 0.0)
+    monkeypatch.setattr(files, "REST", 1_000_000)
     first = await exported(registry, "csv")
     await registry.add()
     again = await exported(registry, "csv")

@@ -3,6 +3,7 @@
 from services import ledger_http
 from services.sync.api import (
     agreement,
+    cite,
     collections,
     exports,
     history,
@@ -30,6 +31,7 @@ ROUTES = (
     *history.ROUTES,
     *stats.ROUTES,
     *exports.ROUTES,
+    *cite.ROUTES,
     *tiles.ROUTES,
     *proposals.ROUTES,
     *networks.ROUTES,

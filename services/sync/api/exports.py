@@ -1,58 +1,42 @@
 """`/exports`: the places of the view as files, now or at a past time, by the licences under which they may be used."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from hashlib import sha256
+from typing import BinaryIO, TypeVar
 
 import msgspec
 from aiohttp import web
-from msgspec import Struct
-from yarl import URL
 
-from schemas.view import ViewPut
-from services import http, ledger
-from services.answers import Reader
+from services import files, http, ledger, licenses
+from services.errors import NotFound
+from services.files import Draft, Made, Stand
 from services.http import Route
-from services.ledger_http import LEDGER, NDJSON, joined, turn
 from services.postgres import Connection
-from services.sync import changes, history_store, items, store
-from services.sync.api import past
-from services.sync.api.history import said
-from services.sync.api.items import public
-from services.sync.api.reading import moment
-from services.sync.api.seen import as_asked
+from services.sync import cataloguing, entries, exporting, history_store
+from services.sync.api import past, wording
+from services.sync.api.reading import CURSOR, STANDING, moment
 from services.sync.api.stats import Query
-from services.sync.context import POLICY
-from services.sync.history_store import Shown
-from services.sync.merge import UNKNOWN, Reading
+from services.sync.cataloguing import Dataset, Distribution
+from services.sync.citing import Cited
+from services.sync.context import ANSWERS, FILES, PAST, POLICY, SETTINGS
+from services.sync.entries import COLLECTIONS, Reader
+from services.sync.exporting import KINDS, Order
+from services.sync.history_store import Position, Shown
+from services.sync.rendering import File
 
-# What may be combined into one database under ODbL-1.0, and what under etalab-2.0: docs/decisions/0013.
-COMBINED = frozenset(("CC-BY-4.0", "CC0-1.0", "ODC-By-1.0", "ODbL-1.0", "PDDL-1.0", "etalab-2.0"))
-ETALAB = frozenset(("CC0-1.0", "etalab-2.0"))
-# Places that are worked out again at once.
-CHUNK = 100
-
-
-class Place(Struct, frozen=True):
-    """A place as a file may show it: its flat feature, whose it is, under which licences, and whether it is so now."""
-
-    id: str
-    item: bytes
-    networks: tuple[str, ...]
-    licenses: tuple[str, ...]
-    now: bool
-
-
-Places = AsyncIterator[Place]
-Lines = Callable[[web.Request, Connection, Places], AsyncIterator[bytes]]
+T = TypeVar("T")
 
 
 async def export_places(request: web.Request) -> web.StreamResponse:
-    """All places as flat GeoJSON features, one a line, by common id: a database under ODbL-1.0.
+    """All places as a file, by common id: a database under ODbL-1.0. Endings: geojson, geojsonl, csv, jsonld, parquet.
 
     A place that has a value under a licence which may not be combined with it, or under none, has no geometry and
-    says but its networks and the link where it is read. `Merge-Cursor` says at which position of the log, so that
-    reading on after it misses nothing and repeats nothing; with `as_of`, `As-Of` says at which time.
+    says but its networks, licences and the link where it is read. `Merge-Cursor` says at which position of the log,
+    so that reading on after it misses nothing and repeats nothing; with `as_of`, `As-Of` says at which time.
     """
-    return await _exported(request, "places", _combined)
+    return await _exported(request, "places")
 
 
 async def export_etalab(request: web.Request) -> web.StreamResponse:
@@ -61,88 +45,116 @@ async def export_etalab(request: web.Request) -> web.StreamResponse:
     Places without such a record are not in the file. Of a past place that has changed since, only what one licence
     covered as a whole is.
     """
-    return await _exported(request, "places-etalab", _etalab)
+    return await _exported(request, "places-etalab")
 
 
-async def _exported(request: web.Request, name: str, lines: Lines) -> web.StreamResponse:
+async def _exported(request: web.Request, name: str) -> web.StreamResponse:
+    ending = request.match_info["ending"]
+    if ending not in KINDS:
+        raise NotFound("Files are .geojson, .geojsonl, .csv, .jsonld and .parquet.")
+    made, when = await _made(request, name, ending)
+    request[CURSOR] = made.stand.cursor
+    url, license = request.app[SETTINGS].url.rstrip("/"), COLLECTIONS[name].license
+    links = (
+        f'<{licenses.address(license)}>; rel="license"',
+        f'<{url}/cite>; rel="cite-as"',
+        f'<{url}/exports/attribution.txt>; rel="describedby"; type="text/plain"',
+    )
+    headers = {"Link": ", ".join(links), **({"As-Of": when} if when else {})}
+    return files.answer(made, f"{name}.{ending}", KINDS[ending].media, headers)
+
+
+async def _made(request: web.Request, name: str, ending: str) -> tuple[Made, str | None]:
+    """The file, and of which time it is where one was asked for."""
     when = http.asked(request, Query).as_of
-    headers = {
-        "Content-Type": NDJSON,
-        "Content-Disposition": f'attachment; filename="{name}.geojsonl"',
-    }
-    async with turn(request.app[LEDGER]), moment(request) as conn:
-        shown = history_store.every_place(conn)
-        if when is not None:
-            shown, headers["As-Of"] = await _then(conn, request, when)
-        response = web.StreamResponse(headers=headers)
-        await response.prepare(request)
-        reader = Reader(response)
-        places = (_place(each) async for each in shown)
-        async for chunk in joined(line + b"\n" async for line in lines(request, conn, places)):
-            await reader.tell(chunk)
-    await response.write_eof()
-    return response
+    if when is None:
+        source = partial(_drafted, request, name, ending, None)
+        return await request.app[FILES].latest(f"{name}.{ending}", source), None
+    async with moment(request) as conn:
+        at = await past.position(conn, request, when)
+    source = partial(_drafted, request, name, ending, at)
+    made = await request.app[PAST].latest(f"{name}.{ending} {at.epoch}.{at.seq}", source)
+    return made, ledger.stamp(at.time)
 
 
-async def _then(conn: Connection, request: web.Request, when: str) -> tuple[AsyncIterator[Shown], str]:
-    """The places at a time, and the time of the last event until then."""
-    at = await past.position(conn, request, when)
-    head = await ledger.current(conn)
-    time = ledger.stamp(at.time)
-    if at.seq == head.size:
-        return history_store.every_place(conn), time
-    await past.remembered(conn, head, at)
-    return history_store.every_place_at(conn, head.node, at.seq), time
+@asynccontextmanager
+async def _drafted(request: web.Request, name: str, ending: str, at: Position | None) -> AsyncIterator[Draft]:
+    """The view as it stands, or as it was at a position, as a file to be written."""
+    app = request.app
+    async with moment(request) as conn:
+        stand, cited = await exporting.state(conn, app[SETTINGS], app[POLICY])
+        shown = history_store.every_place(conn, entries.CHUNK)
+        if at is not None:
+            stand, cited = exporting.then(stand, cited, at)
+            head = await ledger.current(conn)
+            if at.seq < head.size:
+                await past.remembered(conn, head, at)
+                shown = history_store.every_place_at(conn, head.node, at.seq, entries.CHUNK)
+        reader = Reader(app[POLICY].policy, cited.address, KINDS[ending].whole)
+        order = Order(COLLECTIONS[name], KINDS[ending], reader)
+        yield Draft(stand, partial(_write, conn, order, shown, file(cited, name, ending)))
 
 
-class _Licensed(Struct):
-    license: str | None = None
+async def _write(
+    conn: Connection, order: Order, shown: AsyncIterator[list[Shown]], about: File, out: BinaryIO
+) -> None:
+    cited = exporting.licensed(about.cited, await history_store.licenses(conn))
+    await exporting.write(conn, order, shown, msgspec.structs.replace(about, cited=cited), out)
 
 
-def _place(shown: Shown) -> Place:
-    """A place of the view, or as an event told it: that says a licence where all voices had the same."""
-    if shown.raw is None or shown.time is None:
-        return Place(shown.id, shown.item or b"", shown.networks or (), shown.licenses or (), now=True)
-    put = said(shown.raw, ViewPut)
-    after = msgspec.json.decode(put.after, type=_Licensed | None) or _Licensed()
-    item = items.told(put, ledger.stamp(shown.time))
-    return Place(put.id, item, put.networks, (after.license or UNKNOWN,), now=False)
+def file(cited: Cited, name: str, ending: str) -> File:
+    """What is said of a file as a whole, in French."""
+    title, license = wording.title(cited.name, "fr", name), COLLECTIONS[name].license
+    return File(title, license, f"{cited.address}exports/{name}.{ending}", cited)
 
 
-async def _combined(request: web.Request, _: Connection, places: Places) -> AsyncIterator[bytes]:
-    """Every place, whole where all of it may be combined."""
-    async for place in places:
-        if place.licenses and COMBINED.issuperset(place.licenses):
-            yield place.item
-        else:
-            yield items.linked(place.id, place.networks, public(request, URL(f"/places/{place.id}")))
+async def show_catalogue(request: web.Request) -> web.Response:
+    """The files as a DCAT catalogue in JSON-LD: data.gouv.fr and other portals read it by themselves."""
+    app = request.app
+    async with moment(request) as conn:
+        stand, cited = await exporting.state(conn, app[SETTINGS], app[POLICY])
+        extent = await once(request, conn, history_store.extent)
+    found = [
+        Dataset(name, wording.about(name, "fr"), _listed(app, stand, cited, name)) for name in COLLECTIONS
+    ]
+    contact = app[SETTINGS].contact
+    body = msgspec.json.encode(cataloguing.catalogue(cited, found, contact, extent))
+    return http.reply(body, media="application/ld+json", headers={"ETag": tag(body)})
 
 
-async def _etalab(request: web.Request, conn: Connection, places: Places) -> AsyncIterator[bytes]:
-    """Places of which something is free, without the rest of them."""
-    batch: list[Place] = []
-    async for place in places:
-        if not ETALAB.isdisjoint(place.licenses):
-            batch.append(place)
-        if len(batch) == CHUNK:
-            for line in await _free(request, conn, batch):
-                yield line
-            batch = []
-    for line in await _free(request, conn, batch):
-        yield line
+def _listed(app: web.Application, stand: Stand, cited: Cited, name: str) -> tuple[Distribution, ...]:
+    """The files of a data set, with their length if they are made already as somebody would get them now."""
+    known = {ending: app[FILES].known(f"{name}.{ending}", stand) for ending in KINDS}
+    return tuple(
+        Distribution(
+            file(cited, name, ending),
+            ending,
+            kind.media,
+            made.size if (made := known[ending]) and made.stand.state == stand.state else None,
+        )
+        for ending, kind in KINDS.items()
+    )
 
 
-async def _free(request: web.Request, conn: Connection, places: Sequence[Place]) -> list[bytes]:
-    """What is free of these places: of the present ones worked out again, of past ones as they were told."""
-    bodies = await store.bodies(conn, [place.id for place in places if place.now])
-    policy = request.app[POLICY].policy
-    views = await as_asked(conn, list(bodies.values()), policy, Reading(licenses=ETALAB))
-    found = {place.id: place.item for place in places if not place.now}
-    found |= {view.id: changes.feature(view) for view in views}
-    return [found[place.id] for place in places if place.id in found]
+async def once(request: web.Request, conn: Connection, ask: Callable[[Connection], Awaitable[T]]) -> T:
+    """What the database answers, as JSON has it, asked once while the view stands where it does."""
+    answers, at, key = request.app[ANSWERS], request[STANDING], f"once {ask.__name__}"
+    known = answers.find(at, key)
+    if known is None:
+        known = msgspec.json.encode(await ask(conn))
+        answers.keep(at, key, known)
+    found: T = msgspec.json.decode(known)
+    return found
 
 
+def tag(body: bytes) -> str:
+    """The ETag of an answer."""
+    return f'"{sha256(body).hexdigest()[:32]}"'
+
+
+FORMS = tuple(kind.media.partition(";")[0] for kind in KINDS.values())
 ROUTES = (
-    Route("GET", "/exports/places.geojsonl", export_places, query=Query, replies={200: NDJSON}),
-    Route("GET", "/exports/places-etalab.geojsonl", export_etalab, query=Query, replies={200: NDJSON}),
+    Route("GET", "/exports/places.{ending}", export_places, query=Query, replies={200: FORMS}),
+    Route("GET", "/exports/places-etalab.{ending}", export_etalab, query=Query, replies={200: FORMS}),
+    Route("GET", "/exports/dcat.jsonld", show_catalogue, replies={200: "application/ld+json"}),
 )
