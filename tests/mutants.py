@@ -1323,6 +1323,41 @@ MUTANTS = (
         "STEPS = 1",
         "tests/sync/test_lists.py::test_positions_in_other_reference_systems",
     ),
+    Mutant(
+        "item twice",
+        "maillage/client.py",
+        " if feature.id not in seen]",
+        "]",
+        "tests/test_client.py::test_nothing_leads_a_client_elsewhere",
+    ),
+    Mutant(
+        "change that nobody has done",
+        "maillage/following.py",
+        "                yield change\n                self.cursor = change.cursor\n",
+        "                self.cursor = change.cursor\n                yield change\n",
+        "tests/test_client.py::test_changes_are_followed_over_a_restart_of_the_server",
+    ),
+    Mutant(
+        "hole in a feed",
+        "maillage/following.py",
+        "if int(event.sequence) != seq:",
+        "if False:",
+        "tests/test_client.py::test_what_cannot_be_meant_is_refused",
+    ),
+    Mutant(
+        "halves of two files",
+        "maillage/downloads.py",
+        ', "If-Range": tag}',
+        "}",
+        "tests/test_client.py::test_a_file_is_taken_up_where_it_was_cut",
+    ),
+    Mutant(
+        "mirror that ends",
+        "maillage/client.py",
+        "if export is not None and log.cursor == export.cursor:",
+        "if True:",
+        "tests/test_client.py::test_a_mirror_that_was_away_for_too_long_begins_anew",
+    ),
 )
 
 

@@ -151,6 +151,17 @@ def test_nothing_below_imports_what_is_above() -> None:
         assert not any(below(name, frozenset({"services", "tests"})) for name in imported(file)), file
 
 
+def test_the_client_leans_on_the_contract_alone() -> None:
+    """Whoever installs the client gets `schemas` and what speaks HTTP with it; click for the command line only."""
+    files = python("maillage")
+    assert len(files) > 5
+    for file in files:
+        allowed = {"maillage", "schemas", "aiohttp", "msgspec", "yarl"}
+        allowed |= {"click"} if file.name == "__main__.py" else set()
+        roots = {name.partition(".")[0] for name in imported(file)}
+        assert roots - sys.stdlib_module_names <= allowed, file
+
+
 @pytest.mark.parametrize("name", sorted(PURE))
 def test_a_verb_is_pure(name: str) -> None:
     """What decides, merges and matches does no IO, reads no clock, logs nothing and draws no lots."""
