@@ -10,6 +10,7 @@ from time import monotonic
 import aiohttp
 import structlog
 from aiohttp import web
+from msgspec import structs
 
 from schemas.event import SYNC_EMITS
 from services import (
@@ -22,7 +23,9 @@ from services import (
     ledger,
     ledger_store,
     ledger_work,
+    legal,
     openapi,
+    pages,
     postgres,
     relay,
     run,
@@ -31,6 +34,7 @@ from services.bell import Bell
 from services.keyring import Keyring
 from services.ledger import Pen
 from services.ledger_http import LEDGER, Published
+from services.legal import LEGAL
 from services.postgres import Pool
 from services.sync import adopting, api, asking, following, trust, witnesses, work, worker
 from services.sync.api import reading
@@ -93,6 +97,7 @@ def build(
     app = http.application(api.ROUTES, service="sync", ready=ready, contact=contact, cors=True)
     app.on_response_prepare.append(reading.name_moment)
     metrics = app[http.METRICS]
+    app[LEGAL], app[pages.SITE] = settings, structs.replace(app[pages.SITE], name=settings.name)
     app[POOL], app[SETTINGS], app[TRUST], app[NEWS] = pool, settings, InForce(trusted), Bell()
     app[POSITION], app[ANSWERS] = Position(), Answers(settings.answers_bytes)
     app[DOOR], app[POLICY] = door, adopting.adopted(settings.policy)
@@ -123,6 +128,7 @@ def database(settings: Settings) -> AbstractAsyncContextManager[Pool]:
 @asynccontextmanager
 async def serving(settings: Settings) -> AsyncIterator[int]:
     """The sync at work inside the `async with`, which gives its port."""
+    legal.insist(settings, PREFIX)
     trusted = trust.load(Path(settings.trust))
     allowed = addresses.networks(settings.private_addresses)
     async with (

@@ -1,6 +1,6 @@
 """HTTP in and out, by resource."""
 
-from services import ledger_http
+from services import ledger_http, legal
 from services.registry.api import areas, claims, exports, imports, pages, places, points, vocabulary
 
 ROUTES = (
@@ -12,5 +12,6 @@ ROUTES = (
     *exports.ROUTES,
     *points.ROUTES,
     *pages.ROUTES,
+    *legal.ROUTES,
     *ledger_http.ROUTES,
 )

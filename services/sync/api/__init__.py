@@ -1,18 +1,19 @@
 """HTTP in and out, by resource."""
 
-from services import ledger_http
+from services import ledger_http, legal
 from services.sync.api import (
     agreement,
     collections,
     exports,
+    federation,
     history,
     items,
     landing,
     map,
     networks,
     observed,
-    places,
     points,
+    portraits,
     proposals,
     spoken,
     stats,
@@ -24,7 +25,7 @@ ROUTES = (
     *landing.ROUTES,
     *collections.ROUTES,
     *items.ROUTES,
-    *places.ROUTES,
+    *portraits.ROUTES,
     *points.ROUTES,
     *spoken.ROUTES,
     *history.ROUTES,
@@ -35,5 +36,7 @@ ROUTES = (
     *networks.ROUTES,
     *agreement.ROUTES,
     *observed.ROUTES,
+    *federation.ROUTES,
+    *legal.ROUTES,
     *ledger_http.ROUTES,
 )
