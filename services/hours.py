@@ -2,8 +2,8 @@
 
 import re
 
+import opening_hours
 from msgspec import Struct
-from opening_hours import OpeningHours, ParserError
 
 DAYS = ("Mo", "Tu", "We", "Th", "Fr", "Sa", "Su", "PH")
 _DAY = "|".join(DAYS)
@@ -23,8 +23,8 @@ class Line(Struct, frozen=True):
 def lines(text: str) -> list[Line] | None:
     """What the hours say, day by day; None where they say more than that, or cannot be read."""
     try:
-        rules = OpeningHours(text).normalize()
-    except ParserError:
+        rules = opening_hours.OpeningHours(text).normalize()
+    except opening_hours.ParserError:  # type: ignore[attr-defined] # it is not in the stubs
         return None
     if str(rules) == "24/7":
         return [Line(days=(), spans=(("00:00", "24:00"),))]

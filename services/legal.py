@@ -1,4 +1,4 @@
-"""What a public site has to say of itself: who publishes it, who hosts it, what becomes of data; as settings and pages."""
+"""What a public site has to say of itself, as settings and pages: who publishes it, who hosts it, about data."""
 
 from typing import Annotated, Final
 
@@ -29,7 +29,8 @@ class Legal(Struct, frozen=True, kw_only=True):
         str, Meta(max_length=300, description="Who hosts the site: name, address and telephone.")
     ] = ""
     legal_data_contact: Annotated[
-        str, Meta(max_length=300, description="Where people write about data on them; the DPO if there is one.")
+        str,
+        Meta(max_length=300, description="Where people write about data on them; the DPO if there is one."),
     ] = ""
 
 

@@ -4,10 +4,12 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import msgspec
 from aiohttp import web
 from markupsafe import Markup
 from msgspec import Struct, structs
 
+from schemas.place import Place
 from services import atlas, hours, pages, schema_org
 from services.communes import departement_name
 from services.licenses import licence
@@ -21,6 +23,9 @@ ABOUT = (
     "kind", "types", "services", "labels", "operator", "surface", "opened_on", "closed_on", "verified_on",
     "verified_by", "alternate_names", "position", "identifiers", "license", "origin",
 )  # fmt: skip
+
+# The policy of the page lists where they are.
+MOST_PHOTOS = 30
 
 
 class Network(Struct, frozen=True):
@@ -123,6 +128,12 @@ def plain(place: Mapping[str, Any]) -> dict[str, Fact]:
     return {name: Fact(name, value) for name, value in place.items() if value not in (None, (), [], {}, "")}
 
 
+def record(place: Place) -> dict[str, Any]:
+    """What a record says, as JSON has it; its extensions as the texts that they are."""
+    found: dict[str, Any] = msgspec.to_builtins(structs.replace(place, extensions={}))
+    return found | {"extensions": {name: bytes(raw).decode() for name, raw in place.extensions.items()}}
+
+
 def latest_first(changes: Iterable[Step]) -> list[Step]:
     """What became of a place, the latest first; the first of all is that it came."""
     told = list(changes)
@@ -134,7 +145,7 @@ def latest_first(changes: Iterable[Step]) -> list[Step]:
 def show(request: web.Request, portrait: Portrait, networks: Mapping[str, Network]) -> web.Response:
     """The page of a place; photos of other sites are in it only if `photos=1` asks for them."""
     opened = request.query.get("photos") == "1"
-    photos = [photo for photo in portrait.place.get("photos") or () if pages.origin(photo["url"])]
+    photos = [photo for photo in portrait.place.get("photos") or () if pages.origin(photo["url"])][:MOST_PHOTOS]
     origins = [origin for photo in photos if (origin := pages.origin(photo["url"]))]
     asked = [origin for target in portrait.targets if (origin := pages.origin(target.url))]
     language = pages.spoken(request)
@@ -144,7 +155,7 @@ def show(request: web.Request, portrait: Portrait, networks: Mapping[str, Networ
         images=origins if opened else (),
         asks=asked,
         portrait=portrait,
-        place=portrait.place,
+        place=dict.fromkeys(Place.__struct_fields__) | portrait.place,
         facts=portrait.facts,
         networks=networks,
         photos=photos,

@@ -8,7 +8,6 @@ from msgspec import Struct
 
 from schemas import event
 from schemas.place import Place
-from schemas.vocabulary import Term
 from services import atlas, http, pages, portrait
 from services.atlas import Framed, Listed, Paged, Shown, Tiles
 from services.http import Route
@@ -16,6 +15,7 @@ from services.portrait import Network, Portrait, Step, Target
 from services.registry import store
 from services.registry.api import points, records
 from services.registry.api.places import Version, stored, versions
+from services.registry.api.vocabulary import terms
 from services.registry.context import NODE, POOL, SETTINGS
 from services.registry.exporting import stored_place
 
@@ -87,7 +87,7 @@ async def show_place(request: web.Request) -> web.Response:
     """A place of the network as a page."""
     row = await stored(request, records.own_id(request))
     said = stored_place(request.app[NODE], row)
-    place: dict[str, Any] = msgspec.to_builtins(said.place)
+    place = portrait.record(said.place)
     settings = request.app[SETTINGS]
     here = Network(request.app[NODE], settings.name, "", settings.contact)
     facts = portrait.plain({name: value for name, value in place.items() if name != "extensions"})
@@ -119,10 +119,11 @@ async def _words(request: web.Request) -> dict[str, str]:
     """What the network's own words are called in the reader's language."""
     language = pages.spoken(request)
     async with request.app[POOL].acquire() as conn:
-        terms = [msgspec.json.decode(row.body, type=Term) for row in await store.terms(conn)]
+        said = await terms(conn)
     return {
-        f"{term.namespace}:{term.code}": term.labels.get(language) or next(iter(term.labels.values()), term.code)
-        for term in terms
+        f"{term.namespace}:{term.code}": term.labels.get(language)
+        or next(iter(term.labels.values()), term.code)
+        for term in said
     }
 
 

@@ -195,4 +195,3 @@ STATUS = {event.PLACE_WITHDRAW: "withdrawn", event.RECORD_ERASE: "erased"}
 def _freshness(node: Node) -> Freshness:
     heard = stamp(node.heard_at) if node.heard_at else None
     return Freshness(alias=node.alias, name=node.name, state=node.state, heard_at=heard)
-

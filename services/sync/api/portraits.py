@@ -57,7 +57,9 @@ async def _show_past(request: web.Request, when: str) -> web.Response:
         words = await spoken.labels(conn, pages.spoken(request))
     place = msgspec.json.decode(past.place) if past.dataref is None else None
     if place is None:
-        raise NotFound("It was too long for an event: {dataref} says what it is now.", {"dataref": str(past.dataref)})
+        raise NotFound(
+            "It was too long for an event: {dataref} says what it is now.", {"dataref": str(past.dataref)}
+        )
     return portrait.show(request, _then(past, place, words), networks)
 
 
@@ -82,7 +84,9 @@ def network(node: Node) -> Network:
 async def _told(conn: Connection, id: str) -> tuple[list[Step], bool]:
     """The first changes of a place, the latest first, and whether these are all."""
     head = await ledger.current(conn)
-    rows, more = await history_store.history(conn, head.node, id, after=0, limit=MOST_STEPS, most=history.MOST)
+    rows, more = await history_store.history(
+        conn, head.node, id, after=0, limit=MOST_STEPS, most=history.MOST
+    )
     return portrait.latest_first(_step(history.change(row)) for row in rows), not more
 
 
@@ -140,7 +144,7 @@ def _voice(voice: Voice, networks: Mapping[str, Network]) -> portrait.Voice:
         network=networks[voice.network],
         status=voice.status,
         place=_record(voice),
-        copy_of=copied and copied.name,
+        copy_of=copied.name if copied else None,
     )
 
 
@@ -149,11 +153,9 @@ def _record(voice: Voice) -> dict[str, Any] | None:
     if voice.place is None:
         return None
     try:
-        said = foreign.decoded(bytes(voice.place), Place)
+        return portrait.record(foreign.decoded(bytes(voice.place), Place))
     except Untrue:
         return None
-    found: dict[str, Any] = msgspec.to_builtins(said)
-    return found | {"extensions": {name: bytes(raw).decode() for name, raw in said.extensions.items()}}
 
 
 def _license(voice: Voice) -> str | None:
@@ -201,6 +203,10 @@ def _step(change: Change) -> Step:
 
 ROUTES = (
     Route(
-        "GET", "/places/{id}", show_place, query=Query, replies={200: (Rich, Past, "text/html"), 302: None, 410: None}
+        "GET",
+        "/places/{id}",
+        show_place,
+        query=Query,
+        replies={200: (Rich, Past, "text/html"), 302: None, 410: None},
     ),
 )
