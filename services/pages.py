@@ -82,7 +82,7 @@ def page(
     site = request.app.get(SITE, Site())
     text = found.render(language=language, path=str(request.rel_url), site=site, **context)
     response = web.Response(text=text, status=status, content_type="text/html", charset="utf-8")
-    policy = (_POLICY, _from("img-src", "data:", *images), _from("connect-src", *asks))
+    policy = (_POLICY, f"img-src {_from('data:', *images)}", f"connect-src {_from(*asks)}")
     response.headers["Content-Language"] = language
     response.headers["Vary"] = "Accept, Accept-Language, Cookie"
     response.headers["Content-Security-Policy"] = "; ".join(
@@ -92,8 +92,8 @@ def page(
     return response
 
 
-def _from(what: str, *origins: str) -> str:
-    return " ".join((what, "'self'", *dict.fromkeys(origins)))
+def _from(*origins: str) -> str:
+    return " ".join(("'self'", *dict.fromkeys(origins)))
 
 
 def origin(url: str) -> str | None:

@@ -134,18 +134,19 @@ def record(place: Place) -> dict[str, Any]:
     return found | {"extensions": {name: bytes(raw).decode() for name, raw in place.extensions.items()}}
 
 
-def latest_first(changes: Iterable[Step]) -> list[Step]:
-    """What became of a place, the latest first; the first of all is that it came."""
-    told = list(changes)
-    if told and told[0].kind == "changed":
-        told[0] = structs.replace(told[0], kind="opened")
-    return told[::-1]
+def step(time: str, kind: str, changed: Mapping[str, tuple[Any, Any]], networks: Iterable[str] = ()) -> Step:
+    """What became of a place; where none of its fields was there before, it is `opened`."""
+    if kind == "changed" and all(before is None for before, _ in changed.values()):
+        kind = "opened"
+    return Step(time, kind, tuple(dict.fromkeys(networks)), changed)
 
 
 def show(request: web.Request, portrait: Portrait, networks: Mapping[str, Network]) -> web.Response:
     """The page of a place; photos of other sites are in it only if `photos=1` asks for them."""
     opened = request.query.get("photos") == "1"
-    photos = [photo for photo in portrait.place.get("photos") or () if pages.origin(photo["url"])][:MOST_PHOTOS]
+    photos = [photo for photo in portrait.place.get("photos") or () if pages.origin(photo["url"])][
+        :MOST_PHOTOS
+    ]
     origins = [origin for photo in photos if (origin := pages.origin(photo["url"]))]
     asked = [origin for target in portrait.targets if (origin := pages.origin(target.url))]
     language = pages.spoken(request)

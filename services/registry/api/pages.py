@@ -1,6 +1,6 @@
 """The network's own pages: the map of its places, each place, and the map as a frame in other sites."""
 
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 from aiohttp import web
@@ -132,9 +132,9 @@ async def _steps(request: web.Request, id: str) -> tuple[list[Step], bool]:
     told: list[Step] = []
     async for version in versions(request.app[POOL], id):
         if len(told) == MOST_STEPS:
-            return portrait.latest_first(told), False
+            return told[::-1], False
         told.append(_step(version))
-    return portrait.latest_first(told), True
+    return told[::-1], True
 
 
 def _step(version: Version) -> Step:
@@ -143,7 +143,7 @@ def _step(version: Version) -> Step:
         name: (msgspec.json.decode(each.before), msgspec.json.decode(each.after))
         for name, each in version.changed.items()
     }
-    return Step(version.time, "erased" if version.erased else kind, changed=changed)
+    return portrait.step(version.time, "erased" if version.erased else kind, changed)
 
 
 ROUTES = (

@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 from aiohttp import web
+from msgspec import structs
 
 from schemas.place import Place
 from schemas.view import Field, View
@@ -87,7 +88,7 @@ async def _told(conn: Connection, id: str) -> tuple[list[Step], bool]:
     rows, more = await history_store.history(
         conn, head.node, id, after=0, limit=MOST_STEPS, most=history.MOST
     )
-    return portrait.latest_first(_step(history.change(row)) for row in rows), not more
+    return [_step(history.change(row)) for row in reversed(rows)], not more
 
 
 def _portrait(
@@ -191,14 +192,11 @@ def _fields_of(rich: Rich, record: str, network: str) -> Iterable[str]:
 
 def _step(change: Change) -> Step:
     changed = msgspec.json.decode(change.changed) if change.changed is not None else {}
-    return Step(
-        time=change.time,
-        kind=KINDS[change.kind],
-        networks=change.networks,
-        changed={name: (each["before"], each["after"]) for name, each in changed.items()},
-        reason=change.reason,
-        moved_to=change.moved_to,
-    )
+    differences = {name: (each["before"], each["after"]) for name, each in changed.items()}
+    # Events are named `<node>/<event id>`.
+    causes = (cause.partition("/")[0] for cause in change.cause)
+    told = portrait.step(change.time, KINDS[change.kind], differences, causes)
+    return structs.replace(told, reason=change.reason, moved_to=change.moved_to)
 
 
 ROUTES = (
