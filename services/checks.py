@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from asyncpg import PostgresError
 
-from services import doctor, doctor_store, postgres
+from services import doctor, doctor_store, legal, postgres
 from services.doctor import Check, Finding, Findings, Patient, attention, broken, well
 from services.errors import Args, Misconfigured
 
@@ -56,6 +56,19 @@ def _server(server: doctor_store.Server) -> Finding:
         todo = "Point the service to the primary server, or let this one be written."
         return broken("The database can only be read, so nothing can be written.", todo=todo)
     return well("The database answers: PostgreSQL {version}.", version)
+
+
+async def notice(at: Patient[Any]) -> Findings:
+    """A public site says who publishes and hosts it."""
+    if not at.settings.public:
+        yield well("The public is not invited: the legal notice may have gaps.")
+        return
+    if names := legal.missing(at.settings):
+        args: Args = {"variables": legal.variables(names, at.prefix)}
+        todo = "Say it in {variables}: the service will not start otherwise."
+        yield broken("The legal notice of this public site is not complete.", args, todo=todo)
+        return
+    yield well("The legal notice says all that a public site has to say.")
 
 
 async def migrations(at: Patient[Any]) -> Findings:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from aiohttp import web
 from msgspec import Struct
+from yarl import URL
 
 from services.errors import Failure, NotFound
 from services.languages import Language, catalogue, choose
@@ -23,9 +24,20 @@ if TYPE_CHECKING:
 
 WEB = Path(__file__).parent.parent / "web"
 COOKIE = "maillage_language"
+ORIGIN = re.compile(r"https?://[A-Za-z0-9.\-\[\]:]+")
 YEAR = 365 * 24 * 3600
 
-_POLICY = "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; img-src 'self' data:"
+_POLICY = "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'"
+
+
+class Site(Struct, frozen=True):
+    """What the pages of a service are parts of: who answers here, and the paths that lead somewhere."""
+
+    name: str = ""
+    paths: frozenset[str] = frozenset()
+
+
+SITE = web.AppKey("site", Site)
 
 
 class Choice(Struct, frozen=True):
@@ -58,22 +70,42 @@ def page(
     status: int = 200,
     framed: bool = False,
     images: Sequence[str] = (),
+    asks: Sequence[str] = (),
     **context: Any,
 ) -> web.Response:
     """A template of `web/templates` as an answer.
 
-    `framed` pages may stand inside other sites; `images` are origins of others from which pictures may come.
+    `framed` pages may stand inside other sites; `images` are origins of others from which pictures may come, `asks`
+    those that its scripts may ask.
     """
     language = spoken(request)
     found = _environment(language).get_template(template)
-    text = found.render(language=language, path=str(request.rel_url), **context)
+    site = request.app.get(SITE, Site())
+    text = found.render(language=language, path=str(request.rel_url), site=site, **context)
     response = web.Response(text=text, status=status, content_type="text/html", charset="utf-8")
-    policy = " ".join((_POLICY, *images)) + ("" if framed else "; frame-ancestors 'none'")
+    policy = (_POLICY, f"img-src {_from('data:', *images)}", f"connect-src {_from(*asks)}")
     response.headers["Content-Language"] = language
     response.headers["Vary"] = "Accept, Accept-Language, Cookie"
-    response.headers["Content-Security-Policy"] = policy
+    response.headers["Content-Security-Policy"] = "; ".join(
+        policy if framed else (*policy, "frame-ancestors 'none'")
+    )
     response.headers["Referrer-Policy"] = "strict-origin-when-cross-origin"
     return response
+
+
+def _from(*origins: str) -> str:
+    return " ".join(("'self'", *dict.fromkeys(origins)))
+
+
+def origin(url: str) -> str | None:
+    """Scheme, host and port of an address of the web, as a policy of browsers names them; None of any other."""
+    try:
+        found = URL(url)
+        # What could end a policy, or begin another, is in no name of a host.
+        told = str(found.origin()) if found.scheme in ("http", "https") and found.host else ""
+    except ValueError:
+        return None
+    return told if ORIGIN.fullmatch(told) else None
 
 
 def problem(request: web.Request, failure: Failure, told: web.Response) -> web.Response:

@@ -9,8 +9,9 @@ from time import monotonic
 
 import structlog
 from aiohttp import web
+from msgspec import structs
 
-from services import http, ledger, ledger_store, ledger_work, openapi, postgres, relay, run
+from services import http, ledger, ledger_store, ledger_work, legal, openapi, pages, postgres, relay, run
 from services.bell import Bell
 from services.errors import Misconfigured
 from services.files import Files
@@ -18,6 +19,7 @@ from services.http import Principal
 from services.keyring import Keyring
 from services.ledger import Pen
 from services.ledger_http import LEDGER, Published
+from services.legal import LEGAL
 from services.postgres import Pool
 from services.registry import api, recovering, worker, writer
 from services.registry.context import DOOR, EXPORTS, IMPORTS, NODE, POOL, SETTINGS, TOKENS, WRITER
@@ -54,6 +56,7 @@ def build(pool: Pool, settings: Settings, pen: Pen, node: str) -> web.Applicatio
         api.ROUTES, service="registry", ready=ready, authenticate=authenticate, contact=contact
     )
     bell = Bell()
+    app[LEGAL], app[pages.SITE] = settings, structs.replace(app[pages.SITE], name=settings.name)
     app[POOL], app[SETTINGS], app[NODE] = pool, settings, node
     app[TOKENS] = Tokens(pool)
     app[DOOR] = Door(settings.proxies, monotonic, app[http.METRICS])
@@ -93,6 +96,7 @@ def database(settings: Settings) -> AbstractAsyncContextManager[Pool]:
 @asynccontextmanager
 async def serving(settings: Settings) -> AsyncIterator[int]:
     """The registry at work inside the `async with`, which gives its port."""
+    legal.insist(settings, PREFIX)
     async with database(settings) as pool:
         pen = pen_of(settings)
         node = await postgres.insist(partial(identity, pool), settings.database_wait)

@@ -114,6 +114,7 @@ async def witnesses(at: Patient[Settings]) -> Findings:
 CHECKS = (
     *checks.CHECKS,
     *ledger_checks.CHECKS,
+    Check("notice", checks.notice),
     Check("backup", backup),
     Check("erasures", erasures),
     Check("tokens", tokens, ("migrations",)),

@@ -2,14 +2,15 @@
 
 from typing import Annotated
 
-from msgspec import Meta, Struct
+from msgspec import Meta
 
 from schemas.place import License
+from services.legal import Legal
 
 PREFIX = "MAILLAGE_REGISTRY_"
 
 
-class Settings(Struct, frozen=True):
+class Settings(Legal, frozen=True):
     """Everything that an operator can say about her registry."""
 
     database_url: Annotated[str, Meta(description="PostgreSQL URL of the registry's own database.")]

@@ -10,6 +10,7 @@ from time import monotonic
 import aiohttp
 import structlog
 from aiohttp import web
+from msgspec import structs
 
 from schemas.event import SYNC_EMITS
 from services import (
@@ -22,7 +23,9 @@ from services import (
     ledger,
     ledger_store,
     ledger_work,
+    legal,
     openapi,
+    pages,
     postgres,
     relay,
     run,
@@ -32,6 +35,7 @@ from services.files import Files
 from services.keyring import Keyring
 from services.ledger import Pen
 from services.ledger_http import LEDGER, Published
+from services.legal import LEGAL
 from services.postgres import Pool
 from services.sync import adopting, api, asking, following, trust, witnesses, work, worker
 from services.sync.api import reading
@@ -100,6 +104,7 @@ def build(
     app = http.application(api.ROUTES, service="sync", ready=ready, contact=contact, cors=True)
     app.on_response_prepare.append(reading.name_moment)
     metrics = app[http.METRICS]
+    app[LEGAL], app[pages.SITE] = settings, structs.replace(app[pages.SITE], name=settings.name)
     app[POOL], app[SETTINGS], app[TRUST], app[NEWS] = pool, settings, InForce(trusted), Bell()
     app[POSITION], app[ANSWERS] = Position(), Answers(settings.answers_bytes)
     app[FILES], app[PAST] = Files(MOST_FILES), Files(MOST_PAST)
@@ -131,6 +136,7 @@ def database(settings: Settings) -> AbstractAsyncContextManager[Pool]:
 @asynccontextmanager
 async def serving(settings: Settings) -> AsyncIterator[int]:
     """The sync at work inside the `async with`, which gives its port."""
+    legal.insist(settings, PREFIX)
     trusted = trust.load(Path(settings.trust))
     allowed = addresses.networks(settings.private_addresses)
     async with (

@@ -180,6 +180,7 @@ async def witnesses(at: Patient[Settings]) -> Findings:
 CHECKS = (
     *checks.CHECKS,
     *ledger_checks.CHECKS,
+    Check("notice", checks.notice),
     Check("trust", trusted),
     Check("in-force", in_force, ("trust", "serving", "migrations")),
     Check("nodes", nodes, ("migrations",)),

@@ -1,6 +1,6 @@
 """HTTP in and out, by resource."""
 
-from services import ledger_http
+from services import ledger_http, legal
 from services.registry.api import areas, claims, exports, imports, pages, places, points, reports, vocabulary
 
 ROUTES = (
@@ -13,5 +13,6 @@ ROUTES = (
     *points.ROUTES,
     *pages.ROUTES,
     *reports.ROUTES,
+    *legal.ROUTES,
     *ledger_http.ROUTES,
 )

@@ -255,22 +255,22 @@ async def reopen_place(request: web.Request) -> web.Response:
 async def show_history(request: web.Request) -> web.StreamResponse:
     """Every version of a place, with what changed and by what role."""
     id = records.full_id(request, records.own_id(request))
-    versions = _versions(request.app[POOL], id)
-    first = await anext(versions, None)
+    told = versions(request.app[POOL], id)
+    first = await anext(told, None)
     if first is None or first.type not in event.OF_PLACES:
         raise NotFound("This network has no such place.")
     response = web.StreamResponse(headers={"Content-Type": "application/json"})
     await response.prepare(request)
     reader = Reader(response)
     await reader.tell(b'{"id":%b,"versions":[%b' % (msgspec.json.encode(id), msgspec.json.encode(first)))
-    async for version in versions:
+    async for version in told:
         await reader.tell(b"," + msgspec.json.encode(version))
     await reader.tell(b"]}")
     await response.write_eof()
     return response
 
 
-async def _versions(pool: Pool, id: str) -> AsyncIterator[Version]:
+async def versions(pool: Pool, id: str) -> AsyncIterator[Version]:
     """The versions of a place, some at a time: a slow reader holds up no connection to the database."""
     before: Mapping[str, Raw] = {}
     last = 0

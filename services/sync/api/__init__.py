@@ -1,19 +1,20 @@
 """HTTP in and out, by resource."""
 
-from services import ledger_http
+from services import ledger_http, legal
 from services.sync.api import (
     agreement,
     cite,
     collections,
     exports,
+    federation,
     history,
     items,
     landing,
     map,
     networks,
     observed,
-    places,
     points,
+    portraits,
     proposals,
     spoken,
     stats,
@@ -25,7 +26,7 @@ ROUTES = (
     *landing.ROUTES,
     *collections.ROUTES,
     *items.ROUTES,
-    *places.ROUTES,
+    *portraits.ROUTES,
     *points.ROUTES,
     *spoken.ROUTES,
     *history.ROUTES,
@@ -37,5 +38,7 @@ ROUTES = (
     *networks.ROUTES,
     *agreement.ROUTES,
     *observed.ROUTES,
+    *federation.ROUTES,
+    *legal.ROUTES,
     *ledger_http.ROUTES,
 )

@@ -8,6 +8,7 @@ from services import http
 from services.errors import NotFound
 from services.http import Route
 from services.merkle import EMPTY
+from services.postgres import Connection
 from services.sync import merge, policy, store
 from services.sync.api.reading import moment
 from services.sync.context import POLICY
@@ -36,27 +37,35 @@ class Entries(Struct, frozen=True):
 async def show_digest(request: web.Request) -> web.Response:
     """Policy, followed set and heads of this view, and its root: what two syncs compare."""
     async with moment(request) as conn:
-        known = await store.buckets(conn)
-        heads = await store.merged(conn)
-        basis = await store.basis(conn)
-        count = await store.count_views(conn)
+        return http.reply(await standing(request, conn))
+
+
+async def standing(request: web.Request, conn: Connection) -> Digest:
+    """What two syncs compare, as this view stands."""
+    known = await store.buckets(conn)
+    heads = await store.merged(conn)
+    basis = await store.basis(conn)
+    count = await store.count_views(conn)
     followed, rules = basis or (merge.followed_hash((), ()), request.app[POLICY].id)
     hashes = [known.get(b, EMPTY) for b in range(256)]
-    digest = Digest(
+    return Digest(
         policy_id=rules,
         followed=followed,
         view_root=merge.view_root(rules, followed, hashes).hex(),
         count=count,
         heads=tuple(heads.values()),
     )
-    return http.reply(digest)
 
 
 async def show_policy(request: web.Request) -> web.Response:
     """The policy by which this view is made, whole: SHA-256 of these bytes is `policy_id`."""
     async with moment(request) as conn:
-        document = await store.policy_document(conn)
-    return http.reply(document or policy.document(request.app[POLICY].policy))
+        return http.reply(await rules_of(request, conn))
+
+
+async def rules_of(request: web.Request, conn: Connection) -> bytes:
+    """The canonical bytes of the policy by which the view was made."""
+    return await store.policy_document(conn) or policy.document(request.app[POLICY].policy)
 
 
 async def list_buckets(request: web.Request) -> web.Response:

@@ -90,11 +90,11 @@ async def show_history(request: web.Request) -> web.Response:
         )
         if not found and not after:
             raise await why_not(conn, id)
-    changes = [_change(each) for each in found]
+    changes = [change(each) for each in found]
     return http.reply(History(id=id, changes=changes, next=changes[-1].cursor if more else None))
 
 
-def _change(told: Told) -> Change:
+def change(told: Told) -> Change:
     kind = KINDS[told.type]
     change = Change(
         cursor=f"{told.epoch}.{told.seq}",
@@ -123,6 +123,11 @@ def said(raw: bytes, what: type[T]) -> T:
 
 
 async def show_past(request: web.Request, text: str) -> web.Response:
+    """A place as it was at a time, as JSON."""
+    return http.reply(await past_of(request, text), headers={"Vary": "Accept"})
+
+
+async def past_of(request: web.Request, text: str) -> Past:
     """A place as it was at a time; the id of any record that was in it then finds it."""
     id = request.match_info["id"]
     async with moment(request) as conn:
@@ -134,7 +139,7 @@ async def show_past(request: web.Request, text: str) -> web.Response:
                 raise await why_not(conn, each)
         await past.remembered(conn, head, at, f"{head.node}:{where}")
         told = await history_store.told(conn, head.node, where, at.seq)
-    return http.reply(_past(told, past.as_of(at)))
+    return _past(told, past.as_of(at))
 
 
 def _past(told: Told | None, as_of: AsOf) -> Past:

@@ -99,25 +99,26 @@ class Counts(Struct, frozen=True):
 async def list_networks(request: web.Request) -> web.Response:
     """Every node that this sync listens to, with how it goes; every one that asks it to, and its answer."""
     async with moment(request) as conn:
-        nodes = await follow_store.nodes(conn)
-        merged = {node: head.size for node, head in (await store.merged(conn)).items()}
-        counts = Counts(
-            places=await store.place_counts(conn),
-            refused=await store.unread_counts(conn),
-            hidden=await store.hidden_counts(conn),
-        )
-        asked = await asking_store.everybody(conn)
-        named = await asking_store.descriptors(conn)
-        own = await ledger.node_of(conn)
+        return http.reply(await read(conn))
+
+
+async def read(conn: Connection) -> Networks:
+    """How it goes with every node that is listened to, that asks or that was heard of."""
+    nodes = await follow_store.nodes(conn)
+    merged = {node: head.size for node, head in (await store.merged(conn)).items()}
+    counts = Counts(
+        places=await store.place_counts(conn),
+        refused=await store.unread_counts(conn),
+        hidden=await store.hidden_counts(conn),
+    )
+    asked = await asking_store.everybody(conn)
+    named = await asking_store.descriptors(conn)
+    own = await ledger.node_of(conn)
     settled = {own, *(n.node for n in nodes), *(a.node for a in asked if a.state != "asking")}
-    return http.reply(
-        Networks(
-            networks=[
-                _network(n, n.size if n.mode == "muted" else merged.get(n.node, 0), counts) for n in nodes
-            ],
-            asking=[_asking(a) for a in asked],
-            seen=seen(((each.node, each.raw) for each in named), settled),
-        )
+    return Networks(
+        networks=[_network(n, n.size if n.mode == "muted" else merged.get(n.node, 0), counts) for n in nodes],
+        asking=[_asking(a) for a in asked],
+        seen=seen(((each.node, each.raw) for each in named), settled),
     )
 
 

@@ -1,7 +1,7 @@
 """`/places/{id}`: a merged place with every voice, and where each value comes from."""
 
 from hashlib import sha256
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from aiohttp import web
@@ -14,7 +14,6 @@ from schemas.view import Dispute, Field, View
 from services import follow_store, foreign, http
 from services.errors import Fault, Malformed, NotFound
 from services.follow_store import Node
-from services.http import Route
 from services.ledger import stamp
 from services.parameters import Time
 from services.postgres import Connection
@@ -32,12 +31,14 @@ class Query(Struct, frozen=True):
     """Which place to show, and how.
 
     `as_of`: as it was at an RFC 3339 time, or at the end of a date in UTC; without it, now. `voice`: with the values of
-    this network first; `license`: only what records under some of these say. Of the past neither is known.
+    this network first; `license`: only what records under some of these say. Of the past neither is known. `photos=1`
+    shows its photos in its page, from the sites where they are.
     """
 
     as_of: Time | None = None
     voice: str | None = None
     license: tuple[License, ...] = ()
+    photos: Literal["1"] | None = None
 
 
 class Voice(Struct, frozen=True):
@@ -82,37 +83,49 @@ class Rich(Struct, frozen=True):
     freshness: dict[str, Freshness]
 
 
-def _refuse_both(query: Query) -> None:
+def refuse_both(query: Query) -> None:
     """The log tells what was shown, not who else said what."""
     what = "Of the past only what was shown is known: leave out `as_of`, or this."
     if faults := tuple(Fault(name, what) for name in ("voice", "license") if getattr(query, name)):
         raise Malformed("The query is not right.", faults=faults)
 
 
-async def show_place(request: web.Request) -> web.Response:
-    """A place with every voice and where each value comes from; any id that it has ever had finds it.
+class Found(Struct, frozen=True):
+    """A place as a query asks to see it, and the networks that this sync listens to, by id."""
 
-    With `as_of`, the place as this view showed it at that time.
-    """
-    id, query = request.match_info["id"], http.asked(request, Query)
+    view: View
+    rich: Rich
+    nodes: dict[str, Node]
+
+
+async def show_place(request: web.Request) -> web.Response:
+    """A place, or what it was, as JSON."""
+    query = http.asked(request, Query)
     if query.as_of is not None:
-        _refuse_both(query)
+        refuse_both(query)
         return await history.show_past(request, query.as_of)
-    policy = request.app[POLICY].policy
     async with moment(request) as conn:
-        found = await store.found(conn, id)
-        if found is None:
-            raise await why_not(conn, id)
-        view = await seen(request, conn, found[1], query)
-        voices = await store.voices(conn, view.aliases)
-        nodes = {n.node: n for n in await follow_store.nodes(conn)}
-        ties = await links(conn, view, policy.matching)
-    body = msgspec.json.encode(rich(view, _voices(view, voices, policy), nodes, ties))
+        found = await read(request, conn, query)
+    body = msgspec.json.encode(found.rich)
     headers = {
-        "Link": f'</places/{view.id}>; rel="canonical"',
+        "Link": f'</places/{found.view.id}>; rel="canonical"',
         "ETag": f'"{sha256(body).hexdigest()[:32]}"',
+        "Vary": "Accept",
     }
     return http.reply(body, headers=headers)
+
+
+async def read(request: web.Request, conn: Connection, query: Query) -> Found:
+    """The place that the id in the path finds now; Gone or NotFound where there is none."""
+    id, policy = request.match_info["id"], request.app[POLICY].policy
+    found = await store.found(conn, id)
+    if found is None:
+        raise await why_not(conn, id)
+    view = await seen(request, conn, found[1], query)
+    voices = await store.voices(conn, view.aliases)
+    nodes = {n.node: n for n in await follow_store.nodes(conn)}
+    ties = await links(conn, view, policy.matching)
+    return Found(view, rich(view, _voices(view, voices, policy), nodes, ties), nodes)
 
 
 async def seen(request: web.Request, conn: Connection, body: bytes, query: Query) -> View:
@@ -182,8 +195,3 @@ STATUS = {event.PLACE_WITHDRAW: "withdrawn", event.RECORD_ERASE: "erased"}
 def _freshness(node: Node) -> Freshness:
     heard = stamp(node.heard_at) if node.heard_at else None
     return Freshness(alias=node.alias, name=node.name, state=node.state, heard_at=heard)
-
-
-ROUTES = (
-    Route("GET", "/places/{id}", show_place, query=Query, replies={200: (Rich, history.Past), 410: None}),
-)
