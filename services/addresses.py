@@ -2,7 +2,7 @@
 
 import socket
 from collections.abc import Callable, Iterable
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any
 
 import aiohttp
@@ -80,6 +80,28 @@ def open_to_strangers(address: str, allowed: Iterable[Network] = ()) -> bool:
     if getattr(found, "scope_id", None) is not None:
         return False
     return any(found in each for each in allowed) or not any(found in each for each in CLOSED)
+
+
+def sender(peer: str, forwarded: str, proxies: Iterable[Network]) -> str:
+    """Who sent a request that came from `peer`: the last on its way (`X-Forwarded-For`) who is none of our proxies.
+
+    What stands before that one is anybody's word. Of IPv6 it is the /64, which a single household has whole.
+    """
+    found, known = None, tuple(proxies)
+    for text in reversed([*forwarded.split(","), peer]):
+        try:
+            found = _plain(ip_address(text.strip()))
+        except ValueError:
+            break
+        if not any(found in each for each in known):
+            break
+    if isinstance(found, IPv6Address):
+        return str(IPv6Network((int(found), 64), strict=False))
+    return str(found)
+
+
+def _plain(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
+    return getattr(address, "ipv4_mapped", None) or address
 
 
 def _socket(info: AddressInfo) -> socket.socket:

@@ -156,6 +156,8 @@ def application(
         app.router.add_route(route.method, route.path, handler)
         if route.method == "GET":
             app.router.add_route("HEAD", route.path, handler)
+        if route.cors:
+            app.router.add_route("OPTIONS", route.path, _preflights(route))
     return app
 
 
@@ -167,7 +169,7 @@ def _entrance(route: Route, authenticate: Authenticate | None) -> Handler:
         if "%00" in request.rel_url.raw_path:
             raise NotFound
         request[_ROUTE] = route
-        if route.role is not None:
+        if route.role is not None and not (route.key and "key" in request.query):
             request[_PRINCIPAL] = await _admitted(request, route.role, authenticate)
         request[_ASKED] = question(request, route.query)
         return await route.handler(request)
@@ -201,7 +203,7 @@ def _headers(*, cors: bool) -> Callable[[web.Request, web.StreamResponse], Await
         request[_STARTED] = True
         response.headers[hdrs.SERVER] = "maillage"
         response.headers.setdefault("X-Content-Type-Options", "nosniff")
-        if cors:
+        if cors or ((route := request.get(_ROUTE)) and route.cors):
             response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = "*"
             response.headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = (
                 "Accept-Ranges, As-Of, Content-Crs, Content-Range, ETag, Link, Location, Merge-Cursor, Retry-After"
@@ -304,7 +306,7 @@ async def _answered(request: web.Request, handler: Handler, *, cors: bool) -> we
         problem, headers = failure, {}
     except web.HTTPException as exception:
         if cors and request.method == hdrs.METH_OPTIONS and isinstance(exception, web.HTTPMethodNotAllowed):
-            return _preflight(request, exception)
+            return _preflight(request, _allowed(exception))
         if exception.status < 400:
             raise
         problem = problems.from_http(exception)
@@ -339,10 +341,20 @@ def _allowed(exception: web.HTTPMethodNotAllowed) -> str:
     return ", ".join(sorted(exception.allowed_methods))
 
 
-def _preflight(request: web.Request, exception: web.HTTPMethodNotAllowed) -> web.Response:
+def _preflights(route: Route) -> Handler:
+    """What a browser is told before it takes a route from the page of another site."""
+
+    async def tell(request: web.Request) -> web.StreamResponse:
+        request[_ROUTE] = route
+        return _preflight(request, "GET, HEAD" if route.method == "GET" else route.method)
+
+    return tell
+
+
+def _preflight(request: web.Request, allowed: str) -> web.Response:
     headers = {
-        hdrs.ALLOW: _allowed(exception),
-        hdrs.ACCESS_CONTROL_ALLOW_METHODS: _allowed(exception),
+        hdrs.ALLOW: allowed,
+        hdrs.ACCESS_CONTROL_ALLOW_METHODS: allowed,
         hdrs.ACCESS_CONTROL_ALLOW_HEADERS: request.headers.get(hdrs.ACCESS_CONTROL_REQUEST_HEADERS, "*"),
         hdrs.ACCESS_CONTROL_MAX_AGE: "86400",
     }

@@ -153,8 +153,6 @@ def document(routes: Sequence[Route], info: Info) -> dict[str, Any]:
     for route in routes:
         operation = _operation(route, found) | {"operationId": names[id(route)]}
         paths.setdefault(path(route), {})[route.method.lower()] = operation
-    schemes = {"securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}}
-    guarded = any(route.role for route in routes)
     return {
         "openapi": "3.1.0",
         "info": {**msgspec.to_builtins(info), "license": {"name": LICENSE, "identifier": LICENSE}},
@@ -163,8 +161,18 @@ def document(routes: Sequence[Route], info: Info) -> dict[str, Any]:
         "security": [],
         "tags": list(_tags(routes)),
         "paths": paths,
-        "components": {"schemas": components, **(schemes if guarded else {})},
+        "components": {"schemas": components, **_schemes(routes)},
     }
+
+
+def _schemes(routes: Sequence[Route]) -> dict[str, Any]:
+    """What opens the routes that are not open to all."""
+    token = {"token": {"type": "http", "scheme": "bearer"}}
+    key = {"key": {"type": "apiKey", "in": "query", "name": "key"}}
+    found = (token if any(route.role for route in routes) else {}) | (
+        key if any(route.key for route in routes) else {}
+    )
+    return {"securitySchemes": found} if found else {}
 
 
 def path(route: Route) -> str:
@@ -261,7 +269,7 @@ def _operation(route: Route, found: Mapping[Any, dict[str, Any]]) -> dict[str, A
         operation["requestBody"] = {"required": True, "content": content}
     operation["responses"] = dict(sorted(_responses(route, found).items()))
     if route.role is not None:
-        operation["security"] = [{"token": []}]
+        operation["security"] = [{"token": []}, *([{"key": []}] if route.key else [])]
         operation["x-role"] = route.role.value
     return operation
 

@@ -4,7 +4,8 @@ import hashlib
 import mimetypes
 import re
 from collections.abc import Sequence
-from functools import cache
+from datetime import datetime
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -99,6 +100,13 @@ def coded(text: str) -> "Markup":
     return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped first
 
 
+def day(stamp: str, language: Language) -> str:
+    """The day of a time in RFC 3339, as people write it."""
+    from babel.dates import format_date
+
+    return format_date(datetime.fromisoformat(stamp), "long", locale=language)
+
+
 @cache
 def _environment(language: Language) -> "Environment":
     # Here, as a node whose pages nobody opens does not need the memory.
@@ -114,6 +122,7 @@ def _environment(language: Language) -> "Environment":
     )
     environment.globals["static"] = address
     environment.filters["coded"] = coded
+    environment.filters["day"] = partial(day, language=language)
     translations = catalogue(language)
     environment.install_gettext_callables(  # type: ignore[attr-defined]
         translations.gettext, translations.ngettext, newstyle=True

@@ -57,7 +57,8 @@ class As(Struct, frozen=True):
 class Route(Struct, frozen=True):
     """One way in. `replies` maps a status to a Struct, or to a media type where the body is no Struct.
 
-    `limit` is the size of a body in bytes; None leaves reading to the handler.
+    `limit` is the size of a body in bytes; None leaves reading to the handler. `cors`: the pages of any site may take
+    it. `key`: who gives a `key` in the query, which the handler looks at, needs no token.
     """
 
     method: str
@@ -70,6 +71,8 @@ class Route(Struct, frozen=True):
     body_type: str | tuple[str, ...] = "application/json"
     limit: int | None = 65536
     headers: tuple[Header, ...] = ()
+    cors: bool = False
+    key: bool = False
 
     @property
     def body_types(self) -> tuple[str, ...]:

@@ -34,6 +34,7 @@ from services.registry import (
     keys,
     moving,
     repairing,
+    reporting,
     store,
 )
 from services.registry.importing import Counts, Told
@@ -62,6 +63,7 @@ main = cli.commands(
     keys.key,
     claiming.command,
     answering.command,
+    reporting.command,
     erasing.command,
     repairing.command,
     *moving.COMMANDS,

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from functools import partial
 from pathlib import Path
+from time import monotonic
 
 import structlog
 from aiohttp import web
@@ -19,8 +20,9 @@ from services.ledger import Pen
 from services.ledger_http import LEDGER, Published
 from services.postgres import Pool
 from services.registry import api, recovering, worker, writer
-from services.registry.context import EXPORTS, IMPORTS, NODE, POOL, SETTINGS, TOKENS, WRITER
+from services.registry.context import DOOR, EXPORTS, IMPORTS, NODE, POOL, SETTINGS, TOKENS, WRITER
 from services.registry.exporting import KINDS
+from services.registry.reports import Door
 from services.registry.settings import PREFIX, Settings
 from services.registry.tokens import Tokens
 from services.registry.writer import Writer
@@ -54,6 +56,7 @@ def build(pool: Pool, settings: Settings, pen: Pen, node: str) -> web.Applicatio
     bell = Bell()
     app[POOL], app[SETTINGS], app[NODE] = pool, settings, node
     app[TOKENS] = Tokens(pool)
+    app[DOOR] = Door(settings.proxies, monotonic, app[http.METRICS])
     app[IMPORTS], app[EXPORTS] = Bell(), Files(len(KINDS))
     app[WRITER] = Writer(pool, pen, bell, writer.Gauges(app[http.METRICS]))
     app[LEDGER] = Published(pool=pool, pen=pen, bell=bell, snapshots=asyncio.Semaphore(2))

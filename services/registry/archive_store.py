@@ -10,7 +10,7 @@ from services.ledger_repair_store import Erasure
 from services.ledger_store import Entry, Kept
 
 # What is no log and no view of it, in the order in which it can be written.
-TABLES = ("token", "answered", "imported", "import", "import_chunk", "import_line")
+TABLES = ("token", "answered", "imported", "import", "import_chunk", "import_line", "report")
 
 
 class Stored(Entry, frozen=True):

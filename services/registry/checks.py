@@ -7,11 +7,13 @@ from pathlib import Path
 from services import checks, doctor, follow_checks, ledger_checks
 from services.doctor import Check, Finding, Findings, Patient, attention, well
 from services.errors import Args, Misconfigured
-from services.registry import backups, erased, store
+from services.registry import backups, erased, reports_store, store
+from services.registry.reports import MOST_WAITING
 from services.registry.settings import Settings
 
 BACKUP_WITHIN = timedelta(days=8)
 LATELY = timedelta(days=7)
+ANSWERED_WITHIN = timedelta(days=14)
 BACKUP = "Run: python -m services.registry backup FILE"
 
 
@@ -81,6 +83,21 @@ async def imports(at: Patient[Settings]) -> Findings:
         yield well("No import waits for somebody or failed lately.")
 
 
+async def reports(at: Patient[Settings]) -> Findings:
+    """What people report is answered."""
+    async with at.moment() as conn:
+        waiting = await reports_store.waiting(conn)
+    if waiting.since is None:
+        yield well("No report waits for an answer.")
+        return
+    args: Args = {"count": waiting.count, "since": doctor.since(waiting.since)}
+    what = "Reports that wait for an answer: {count}, the first since {since}."
+    if waiting.count >= MOST_WAITING or at.now() - waiting.since > ANSWERED_WITHIN:
+        yield attention(what, args, todo="Run: python -m services.registry reports list")
+        return
+    yield well(what, args)
+
+
 async def witnesses(at: Patient[Settings]) -> Findings:
     """Those who keep what we signed can be asked for it."""
     urls = at.settings.witnesses
@@ -101,5 +118,6 @@ CHECKS = (
     Check("erasures", erasures),
     Check("tokens", tokens, ("migrations",)),
     Check("imports", imports, ("migrations",)),
+    Check("reports", reports, ("migrations",)),
     Check("witnesses", witnesses),
 )

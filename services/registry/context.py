@@ -5,6 +5,7 @@ from aiohttp import web
 from services.bell import Bell
 from services.files import Files
 from services.postgres import Pool
+from services.registry.reports import Door
 from services.registry.settings import Settings
 from services.registry.tokens import Tokens
 from services.registry.writer import Writer
@@ -17,3 +18,4 @@ WRITER = web.AppKey("writer", Writer)
 IMPORTS = web.AppKey("imports", Bell)
 EXPORTS = web.AppKey("exports", Files)
 TOKENS = web.AppKey("tokens", Tokens)
+DOOR = web.AppKey("door", Door)

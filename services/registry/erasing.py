@@ -11,7 +11,7 @@ from services.errors import Invalid, NotFound
 from services.ledger import Pen
 from services.ledger_store import Written
 from services.postgres import Connection
-from services.registry import app, rebuilding
+from services.registry import app, rebuilding, reports_store
 from services.registry.erased import note
 from services.registry.keys import configured
 from services.registry.settings import Settings
@@ -61,6 +61,8 @@ async def erase(conn: Connection, pen: Pen, record: str, versions: str | None) -
         conn, head, record, leaves, pen, author="admin:erase", routing=ROUTING
     )
     await rebuilding.rewound(conn, [record])
+    # Whoever reported it may have quoted it.
+    await reports_store.drop_about(conn, [record.rpartition(":")[2]])
     # Last of all: what follows is the commit, and no backup may bring back what it takes away.
     note(pen.keyring.folder, entries)
     return len(leaves)

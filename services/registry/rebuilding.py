@@ -14,7 +14,7 @@ from services import ledger_repair_store
 from services.canonical import fold
 from services.ledger_repair_store import Standing
 from services.postgres import Connection
-from services.registry import store
+from services.registry import reports_store, store
 from services.registry.decide import ERASED, Row, pair, word
 
 AT_ONCE = 500
@@ -63,6 +63,7 @@ async def remade(conn: Connection, records: Sequence[str]) -> None:
     await store.drop_rows(conn, [_id(r) for r in records])
     await store.forget_lists(conn, [_id(r) for r in records if r not in there])
     await store.save_erased(conn, rows.erased)
+    await reports_store.drop_about(conn, [row.id for row in rows.erased])
     if rows.places:
         await store.save_places(conn, rows.places)
     if rows.others:

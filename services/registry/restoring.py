@@ -270,7 +270,7 @@ class _Gone:
 
 
 class _Rows:
-    """Rows of the other tables, of which what lists said of erased places is left out."""
+    """Rows of the other tables, of which what lists and reports said of erased places is left out."""
 
     def __init__(self, conn: Connection, gone: _Gone) -> None:
         self.conn, self.gone = conn, gone
@@ -295,6 +295,8 @@ class _Rows:
         if self.table == "imported" and row["place"] in self.gone.places:
             self.sources.add(row["source"])
             return {**row, "body": "\\x" + NOTHING.hex()}
+        if self.table == "report" and row["place"] in self.gone.places:
+            return None
         if self.table == "import" and row["source"] in self.sources:
             self.imports.add(row["id"])
             return None

@@ -46,6 +46,12 @@ class Settings(Struct, frozen=True):
     upload_bytes: Annotated[int, Meta(ge=1, description="Size of an uploaded list at most, in bytes.")] = (
         2 * 1024**3
     )
+    proxies: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Ranges of proxies, like 127.0.0.1/32, whose `X-Forwarded-For` says who sends a report."
+        ),
+    ] = ()
     witnesses: Annotated[
         tuple[str, ...], Meta(description="URLs of syncs that may give back what this registry has lost.")
     ] = ()

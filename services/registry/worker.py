@@ -10,8 +10,8 @@ from aiohttp import web
 from services import ledger, ledger_work, postgres, relay
 from services.errors import Failure
 from services.ledger_http import LEDGER
-from services.registry import importing, recovering, store
-from services.registry.context import IMPORTS, POOL, SETTINGS, WRITER
+from services.registry import importing, recovering, reports, reports_store, store
+from services.registry.context import DOOR, IMPORTS, POOL, SETTINGS, WRITER
 from services.run import Loops, calm, keep
 
 RELAY = web.AppKey("relay", relay.Gauges)
@@ -49,6 +49,8 @@ async def forget(app: web.Application) -> None:
                 await store.forget_answers(conn, ledger.clock() - IDEMPOTENT_FOR)
                 await store.drop_uploads(conn, ledger.clock() - IDEMPOTENT_FOR)
                 await store.drop_jobs(conn, ledger.clock() - REPORTED_FOR)
+                await reports.forget(conn, ledger.clock())
+                app[DOOR].waiting.set((await reports_store.waiting(conn)).count)
             calm()
             await asyncio.sleep(60)
 

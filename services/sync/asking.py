@@ -1,7 +1,5 @@
 """A node asks to be heard: who answers at the address that it gives, and how often one may ask."""
 
-import math
-from collections import deque
 from collections.abc import Callable
 from typing import Literal
 
@@ -13,6 +11,7 @@ from services import addresses, fetching, foreign, identity
 from services.addresses import Network
 from services.errors import Args, Fault, Invalid, TooMany, Untrue
 from services.identity import MAX_BYTES, Identity
+from services.pace import Pace
 
 WITHIN = aiohttp.ClientTimeout(total=10)
 PLAIN = {"Accept-Encoding": "identity", "User-Agent": "maillage"}
@@ -31,22 +30,16 @@ class Door:
     """Where nodes that nobody chose yet are met: by a client that goes to public addresses only, not too often."""
 
     def __init__(self, client: aiohttp.ClientSession, clock: Callable[[], float]) -> None:
-        self._client, self._clock = client, clock
-        self._asked = deque[float]()
+        self._client, self._pace = client, Pace(MOST_ASKED, PERIOD, clock)
 
     def admit(self) -> None:
         """Count a question; TooMany when there were 20 within a minute."""
-        now = self._clock()
-        while self._asked and self._asked[0] <= now - PERIOD:
-            self._asked.popleft()
-        if len(self._asked) >= MOST_ASKED:
-            wait = math.ceil(self._asked[0] + PERIOD - now)
+        if wait := self._pace.wait():
             raise TooMany(
                 "{most} nodes a minute may ask. Come back in {seconds} s.",
                 {"most": MOST_ASKED, "seconds": wait},
                 extra={"retry_after": wait},
             )
-        self._asked.append(now)
 
     async def meet(self, url: str) -> Identity:
         """Who answers at a tidy address; Invalid where no node can be met."""

@@ -1,7 +1,7 @@
 """HTTP in and out, by resource."""
 
 from services import ledger_http
-from services.registry.api import areas, claims, exports, imports, pages, places, points, vocabulary
+from services.registry.api import areas, claims, exports, imports, pages, places, points, reports, vocabulary
 
 ROUTES = (
     *places.ROUTES,
@@ -12,5 +12,6 @@ ROUTES = (
     *exports.ROUTES,
     *points.ROUTES,
     *pages.ROUTES,
+    *reports.ROUTES,
     *ledger_http.ROUTES,
 )

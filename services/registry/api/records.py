@@ -3,6 +3,7 @@
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
 from hashlib import sha256
+from typing import Protocol, TypeVar
 from uuid import UUID
 
 from aiohttp import web
@@ -102,10 +103,20 @@ def etag(row: Row) -> dict[str, str]:
     return {"ETag": f'"{row.version}"'}
 
 
-def paged(rows: Sequence[Row], limit: int) -> tuple[Sequence[Row], str | None]:
+class Identified(Protocol):
+    """What has a UUID, by which lists of it go on."""
+
+    @property
+    def id(self) -> str | UUID: ...
+
+
+R = TypeVar("R", bound=Identified)
+
+
+def paged(rows: Sequence[R], limit: int) -> tuple[Sequence[R], str | None]:
     """Of one row more than was asked for, the page and the token of the next one, if there is one."""
     page = rows[:limit]
-    return page, _token(UUID(page[-1].id)) if len(rows) > limit else None
+    return page, _token(UUID(str(page[-1].id))) if len(rows) > limit else None
 
 
 def _token(id: UUID) -> str:
