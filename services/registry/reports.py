@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from uuid import UUID
 
 import msgspec
+import structlog
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 from prometheus_client import CollectorRegistry, Gauge
@@ -21,6 +22,8 @@ from services.postgres import Connection
 from services.registry import reports_store, store
 from services.registry.decide import ERASED, Row
 from services.registry.reports_store import Report, State
+
+log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
 MOST_SENT, PERIOD = 10, 3600.0
 # Of so many addresses is known what they sent: of more, who sent last.
@@ -82,18 +85,26 @@ class Door:
     ) -> None:
         self._proxies = addresses.networks(proxies)
         self._pace = Pace(MOST_SENT, PERIOD, clock, askers=MOST_SENDERS)
-        self._salt = secrets.token_bytes(16)
+        self._salt, self._told = secrets.token_bytes(16), False
         self.waiting = Gauge("maillage_reports_open", "Reports that wait for an answer", registry=registry)
 
     def admit(self, peer: str, forwarded: str) -> None:
         """Count a report from where it comes; TooMany where that were more than ten within an hour."""
         sender = addresses.sender(peer, forwarded, self._proxies)
+        self._look(peer, forwarded)
         if wait := self._pace.wait(blake2b(sender.encode(), key=self._salt, digest_size=16).digest()):
             raise TooMany(
                 "{most} reports an hour may be sent from one address. Come back in {seconds} s.",
                 {"most": MOST_SENT, "seconds": wait},
                 extra={"retry_after": wait},
             )
+
+    def _look(self, peer: str, forwarded: str) -> None:
+        """Say once that a proxy beside us is not in the settings: all that it brings counts as one sender."""
+        named = addresses.sender(peer, "", self._proxies) != addresses.sender(peer, forwarded, self._proxies)
+        if forwarded and not named and not self._told and not addresses.open_to_strangers(peer):
+            log.warning("proxy not named", address=peer)
+            self._told = True
 
 
 def checked(sent: Sent, node: str) -> UUID | None:
