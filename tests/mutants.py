@@ -1358,6 +1358,55 @@ MUTANTS = (
         "if True:",
         "tests/test_client.py::test_a_mirror_that_was_away_for_too_long_begins_anew",
     ),
+    Mutant(
+        "eleventh report of an hour",
+        "services/pace.py",
+        "if len(asked) >= self._most:",
+        "if False:",
+        "tests/registry/test_reports.py::test_ten_an_hour_come_from_one_address",
+    ),
+    Mutant(
+        "sender by anybody's word",
+        "services/addresses.py",
+        "        if not any(found in each for each in known):\n            break\n",
+        "",
+        "tests/registry/test_reports.py::test_who_sends_is_told_by_named_proxies_only",
+    ),
+    Mutant(
+        "full desk",
+        "services/registry/reports_store.py",
+        "SELECT pg_advisory_xact_lock(hashtextextended('reports', 0))",
+        "SELECT 1",
+        "tests/registry/test_reports.py::test_the_desk_does_not_overflow",
+    ),
+    Mutant(
+        "key of a report",
+        "services/registry/reports_store.py",
+        "WHERE id = $1 AND hash = $2",
+        "WHERE id = $1 AND $2::bytea IS NOT NULL",
+        "tests/registry/test_reports.py::test_the_sender_reads_what_became_of_it",
+    ),
+    Mutant(
+        "desk by any key",
+        "services/http.py",
+        'and not (route.key and "key" in request.query)',
+        'and "key" not in request.query',
+        "tests/registry/test_reports.py::test_the_desk_is_for_editors",
+    ),
+    Mutant(
+        "report kept after its end",
+        "services/registry/reports_store.py",
+        "WHERE closed_at < $1 OR (state",
+        "WHERE $1::timestamptz IS NULL OR (state",
+        "tests/registry/test_reports.py::test_what_is_closed_is_gone_after_90_days",
+    ),
+    Mutant(
+        "report on what was erased",
+        "services/registry/restoring.py",
+        'if self.table == "report" and row["place"] in self.gone.places:',
+        "if False:",
+        "tests/registry/test_reports.py::test_what_is_erased_is_reported_nowhere",
+    ),
 )
 
 

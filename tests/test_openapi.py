@@ -210,3 +210,19 @@ def test_headers_that_a_route_looks_at_are_told() -> None:
     needed = {("patch", "/places/{id}"), ("delete", "/places/{id}")}
     assert {key for key, names in headers.items() if names == ["If-Match"]} == needed
     assert "Idempotency-Key" in str(paths["/places"]["post"]["parameters"])
+
+
+def test_a_key_that_stands_for_a_token_is_told() -> None:
+    """Whoever reads the document knows that one route opens by a key in the query as well, and no other does."""
+    found = document(
+        importlib.import_module("services.registry.api").ROUTES, title="registry", version="0", server="/"
+    )
+    assert found["components"]["securitySchemes"]["key"] == {"type": "apiKey", "in": "query", "name": "key"}
+    opened = [
+        (verb, path)
+        for path, verbs in found["paths"].items()
+        for verb, operation in verbs.items()
+        if {"key": []} in operation.get("security", ())
+    ]
+    assert opened == [("get", "/reports/{id}")]
+    assert "key" not in DOCUMENT["components"]["securitySchemes"]

@@ -91,7 +91,7 @@ class Door:
     def admit(self, peer: str, forwarded: str) -> None:
         """Count a report from where it comes; TooMany where that were more than ten within an hour."""
         sender = addresses.sender(peer, forwarded, self._proxies)
-        self._look(peer, forwarded)
+        self._look(peer, forwarded, sender)
         if wait := self._pace.wait(blake2b(sender.encode(), key=self._salt, digest_size=16).digest()):
             raise TooMany(
                 "{most} reports an hour may be sent from one address. Come back in {seconds} s.",
@@ -99,10 +99,11 @@ class Door:
                 extra={"retry_after": wait},
             )
 
-    def _look(self, peer: str, forwarded: str) -> None:
+    def _look(self, peer: str, forwarded: str, sender: str) -> None:
         """Say once that a proxy beside us is not in the settings: all that it brings counts as one sender."""
-        named = addresses.sender(peer, "", self._proxies) != addresses.sender(peer, forwarded, self._proxies)
-        if forwarded and not named and not self._told and not addresses.open_to_strangers(peer):
+        if self._told or not forwarded or sender != addresses.sender(peer, "", ()):
+            return
+        if not addresses.open_to_strangers(peer):
             log.warning("proxy not named", address=peer)
             self._told = True
 
