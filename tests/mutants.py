@@ -1377,7 +1377,7 @@ MUTANTS = (
         "services/registry/reports_store.py",
         "SELECT pg_advisory_xact_lock(hashtextextended('reports', 0))",
         "SELECT 1",
-        "tests/registry/test_reports.py::test_the_desk_does_not_overflow",
+        "tests/registry/test_reports.py::test_two_who_send_at_once_do_not_both_take_the_last_place",
     ),
     Mutant(
         "key of a report",

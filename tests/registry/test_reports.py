@@ -26,7 +26,7 @@ from services.pace import Pace
 from services.registry import __main__ as commands
 from services.registry import app, checks, reports
 from services.registry.api import ROUTES
-from services.registry.reports import Decision, Door, decided
+from services.registry.reports import Decision, Door, Sent, decided
 from services.registry.reports_store import Report
 from tests.conftest import Federation
 from tests.doctors import findings, sql
@@ -366,6 +366,30 @@ async def test_the_desk_does_not_overflow(federation: Federation, monkeypatch: p
     await answered(registry, listed["reports"][0]["id"], state="declined")
     assert await send("203.0.113.3", **missing) == (201, None)
     assert await registry.metric("maillage_reports_open") == 5
+
+
+WAITS = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+
+
+async def test_two_who_send_at_once_do_not_both_take_the_last_place(
+    federation: Federation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a report is being laid on the desk, by whatever process, the next one waits, and is counted after it."""
+    monkeypatch.setattr(reports, "MOST_WAITING", 1)
+    registry = await federation.registry()
+    before = await sql(registry, WAITS)
+    missing = Sent(kind="missing", text="Il manque")
+    pool_of = postgres.pool(registry.settings.database_url, size=3, migrations=app.SCRIPTS)
+    async with pool_of as pool, pool.acquire() as conn:
+        async with conn.transaction():
+            await reports.receive(conn, missing, None, "key", ledger.clock())
+            second = asyncio.create_task(registry.call("POST", "/reports", json=msgspec.to_builtins(missing)))
+
+            async def held() -> bool:
+                return second.done() or await sql(registry, WAITS) > before
+
+            await eventually(held)
+        assert (await second)[0] == 429
 
 
 async def test_what_is_closed_is_gone_after_90_days(
