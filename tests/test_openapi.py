@@ -214,9 +214,7 @@ def test_headers_that_a_route_looks_at_are_told() -> None:
 
 def test_a_key_that_stands_for_a_token_is_told() -> None:
     """Whoever reads the document knows that one route opens by a key in the query as well, and no other does."""
-    found = document(
-        importlib.import_module("services.registry.api").ROUTES, title="registry", version="0", server="/"
-    )
+    found = document(importlib.import_module("services.registry.api").ROUTES, info("registry"))
     assert found["components"]["securitySchemes"]["key"] == {"type": "apiKey", "in": "query", "name": "key"}
     opened = [
         (verb, path)

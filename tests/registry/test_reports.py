@@ -244,9 +244,9 @@ async def test_the_pages_of_any_site_may_report(registry: Registry) -> None:
 async def test_a_report_is_nowhere_public(registry: Registry) -> None:
     """No route that is open to everybody says a word of it, the log has no event of it, and no file holds it."""
     place = await registry.add()
-    words = {"text": "Sésame1", "proposed": "Sésame2", "contact": "sesame3@exemple.fr", "field": "sésame4"}
-    got = await sent(registry, place=place["id"], page="https://a.example/sesame5", kind="private", **words)
-    await answered(registry, got["id"], state="declined", answer="Sésame6")
+    words = {"text": "Zyxw1", "proposed": "Zyxw2", "contact": "zyxw3@exemple.fr", "field": "zyxw4"}
+    got = await sent(registry, place=place["id"], page="https://a.example/zyxw5", kind="private", **words)
+    await answered(registry, got["id"], state="declined", answer="Zyxw6")
     wanted = {"Accept-Encoding": "identity"}
     looked = 0
     for route in ROUTES:
@@ -257,7 +257,7 @@ async def test_a_report_is_nowhere_public(registry: Registry) -> None:
             status, body, _ = await registry.call("GET", path, token=None, headers=wanted)
             said = body if isinstance(body, bytes) else msgspec.json.encode(body)
             assert status in (200, 404), path
-            assert b"same" not in said.lower().replace(b"sameas", b""), path
+            assert b"zyxw" not in said.lower(), path
             assert got["id"].encode() not in said, path
             looked += status == 200
     assert looked > 20
