@@ -1,7 +1,7 @@
 """What the store functions talk to: a connection and its rows, as asyncpg has them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Protocol
 
@@ -22,6 +22,19 @@ class Record(Protocol):
     def items(self) -> Iterable[tuple[str, Any]]: ...
 
 
+class Page(Protocol):
+    """A cursor that has been opened: rows some at a time, none at its end."""
+
+    async def fetch(self, n: int, *, timeout: float | None = None) -> list[Record]: ...
+
+
+class Cursor(Protocol):
+    """Rows of a query, one by one, or some at a time where it is awaited."""
+
+    def __aiter__(self) -> AsyncIterator[Record]: ...
+    def __await__(self) -> Generator[Any, None, Page]: ...
+
+
 class Connection(Protocol):
     """What the store functions take: asyncpg's connection, in or out of the pool."""
 
@@ -39,7 +52,7 @@ class Connection(Protocol):
     ) -> AbstractAsyncContextManager[Any]: ...
     def cursor(
         self, query: str, *args: Any, prefetch: int | None = None, timeout: float | None = None
-    ) -> AsyncIterator[Record]: ...
+    ) -> Cursor: ...
     async def copy_records_to_table(
         self,
         table_name: str,

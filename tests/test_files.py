@@ -21,6 +21,12 @@ from services.listening import listening
 STAND = Stand("1.1", datetime(2026, 1, 31, tzinfo=UTC), "1.1", "0")
 
 
+@pytest.fixture(autouse=True)
+def restless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However slow the machine is, a file is made again as soon as it is another."""
+    monkeypatch.setattr(files, "REST", 0)
+
+
 class Kept:
     """What files are made of, and how often one was written."""
 

@@ -67,6 +67,12 @@ BODIES = (
 )
 
 
+@pytest.fixture(autouse=True)
+def restless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However slow the machine is, a file is made again as soon as it is another."""
+    monkeypatch.setattr(files, "REST", 0)
+
+
 async def filled(registry: Registry) -> None:
     """Places with everything that an export could lose, and a withdrawn one that it must not hold."""
     for body in BODIES:

@@ -32,6 +32,12 @@ pytestmark = pytest.mark.filterwarnings("ignore:ConjunctiveGraph is deprecated:D
 SHARED, CLOSED, ETALAB = "ODbL-1.0", "CC-BY-SA-4.0", "etalab-2.0"
 
 
+@pytest.fixture(autouse=True)
+def restless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However slow the machine is, a file is made again as soon as it is another."""
+    monkeypatch.setattr(files, "REST", 0)
+
+
 class Kept:
     """A sync over three networks, of which the last gives no licence; places by name."""
 
@@ -386,11 +392,8 @@ async def fetched(sync: Sync, path: str, **headers: str) -> tuple[int, bytes, An
         return answer.status, await answer.read(), answer.headers
 
 
-async def test_files_are_resumed_and_the_same_everywhere(
-    federation: Federation, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_files_are_resumed_and_the_same_everywhere(federation: Federation) -> None:
     """Halves from two processes are one file, until the view is another; what comes after its cursor is in the feed."""
-    monkeypatch.setattr(files, "REST", 0)
     here = await federation.registry()
     for at in range(5):
         await here.add(position={"lat": 48.0 + at / 100, "lon": -1.5, "precision": "exact"})
