@@ -13,14 +13,14 @@ from schemas.event import Erasure
 from schemas.view import Notice, Noticed, RemoveReason, Traits, View, ViewPut, ViewRemove
 from services.canonical import fold
 from services.ledger import Draft
-from services.sync import fields, items, merge
+from services.sync import fields, items, merge, observing
 from services.sync.records import owner
 from services.sync.store import Saved
 
 MOST_DATA = 240 * 1024
 MOST_CAUSES = 100
 # Another number as soon as `saved` makes other rows of a place, so that those that are stored are written again.
-COLUMNS = 1
+COLUMNS = 2
 # How much of each kind of text is searched.
 MOST_WORDS = 4000
 # How many words of a kind an event tells, the more the better.
@@ -73,6 +73,10 @@ def saved(now: Shown) -> Saved:
         precision=(place.get("position") or {}).get("precision"),
         opened_year=items.year(place.get("opened_on")),
         closed_year=items.year(place.get("closed_on")),
+        opened_on=place.get("opened_on"),
+        closed_on=place.get("closed_on"),
+        verified_on=place.get("verified_on"),
+        said=observing.said(place),
         licenses=licenses,
         voices=items.voices(view),
         updated=datetime.fromisoformat(fields.moment(view.updated) or merge.LONG_AGO),

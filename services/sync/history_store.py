@@ -1,6 +1,6 @@
 """Every SQL statement that reads the past of the view out of the sync's own log, one function each."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 
 from msgspec import Struct, convert
@@ -153,48 +153,6 @@ CHANGED = f"""LATERAL (
     WHERE e.record = r.record AND e.seq <= $1 AND r.seq > $1
           AND type IN ('{VIEW_PUT}', '{VIEW_REMOVE}', '{RECORD_ERASE}')
     ORDER BY e.seq DESC LIMIT 1)"""  # noqa: S608 constant
-
-NOW = "SELECT networks, families, status, departement, false AS erased FROM view"
-
-THEN = f"""SELECT networks, families, status, departement, false AS erased
-           FROM ledger_record r JOIN view ON r.record = $2::text || ':' || id WHERE r.seq <= $1
-           UNION ALL
-           SELECT ARRAY(SELECT json_array_elements_text(networks)),
-                  ARRAY(SELECT json_array_elements_text(traits->'families')),
-                  traits->>'status', traits->>'departement', erasure IS NOT NULL
-           FROM ledger_record r CROSS JOIN {CHANGED} AS e LEFT JOIN LATERAL
-                json_to_record(convert_from(nullif(e.raw, ''), 'UTF8')::json->'data')
-                    AS said(networks json, traits json) ON true
-           WHERE r.seq > $1 AND e.type = '{VIEW_PUT}'"""  # noqa: S608 constant
-
-COUNTED = """WITH alike AS MATERIALIZED (
-        SELECT networks, families, status, departement, erased, count(*) AS n
-        FROM ({places}) AS place GROUP BY networks, families, status, departement, erased
-    ), counted AS (
-        SELECT 'networks' AS what, name, n FROM alike, unnest(networks) AS name
-        UNION ALL SELECT 'families', name, n FROM alike LEFT JOIN unnest(families) AS name ON true WHERE NOT erased
-        UNION ALL SELECT 'statuses', status, n FROM alike WHERE NOT erased
-        UNION ALL SELECT 'departements', departement, n FROM alike WHERE NOT erased
-        UNION ALL SELECT 'places', erased::text, n FROM alike
-    )
-    SELECT what, name, sum(n)::bigint AS n FROM counted GROUP BY what, name ORDER BY what, name"""
-
-Counts = Mapping[tuple[str, str | None], int]
-
-
-async def counts(conn: Connection) -> Counts:
-    """Places of the view by what and name: `networks`, `families`, `statuses`, `departements`, and `places` in all.
-
-    The name is None where a place has none; of `places` it is `true` where they are erased since, else `false`.
-    """
-    rows = await conn.fetch(COUNTED.format(places=NOW))
-    return {(row["what"], row["name"]): row["n"] for row in rows}
-
-
-async def counts_at(conn: Connection, node: str, at: int) -> Counts:
-    """The same of the view at a position."""
-    rows = await conn.fetch(COUNTED.format(places=THEN), at, node)
-    return {(row["what"], row["name"]): row["n"] for row in rows}
 
 
 async def licenses(conn: Connection) -> list[str]:

@@ -23,6 +23,7 @@ from services.sync.cql import (
     Touches,
 )
 from services.sync.outlines import Box, Ring
+from services.sync.spans import Span
 
 Value = str | int | float | datetime
 # The mean radius of the earth.
@@ -62,7 +63,8 @@ class Asked(Struct, frozen=True):
     """Which places a list shows. Empty means all.
 
     `text` is a tsquery; `box` west, south, east, north; `since` and `until` bound when a network last said something,
-    both included; `equal` what flat properties are.
+    both included, `verified` when it was last checked; `said` are fields of which something is said, `unsaid` those of
+    which nothing is; `equal` what flat properties are.
     """
 
     ids: tuple[str, ...] | None = None
@@ -79,6 +81,9 @@ class Asked(Struct, frozen=True):
     near: Near | None = None
     since: datetime | None = None
     until: datetime | None = None
+    said: tuple[str, ...] = ()
+    unsaid: tuple[str, ...] = ()
+    verified: Span = (None, None)
     text: str | None = None
     equal: tuple[tuple[str, Value], ...] = ()
     condition: Condition | None = None
@@ -126,8 +131,8 @@ class Extent(Struct, frozen=True):
 class Clauses:
     """The conditions of a statement, and their arguments by number."""
 
-    def __init__(self) -> None:
-        self.arguments: list[Any] = []
+    def __init__(self, *arguments: Any) -> None:
+        self.arguments = list(arguments)
         self._parts: list[str] = []
 
     def argument(self, value: Any) -> str:
@@ -146,9 +151,12 @@ class Clauses:
 # --- what is chosen ---------------------------------------------------------------------------------------
 
 
-def chosen(asked: Asked) -> Clauses:
-    """The conditions of a list, only those that are asked for: so that each can be planned for what it is."""
-    found = Clauses()
+def chosen(asked: Asked, *arguments: Any) -> Clauses:
+    """The conditions of a list, only those that are asked for: so that each can be planned for what it is.
+
+    `arguments` are those of the statement around it, the first by number.
+    """
+    found = Clauses(*arguments)
     for add in (_by_lists, _by_place, _by_time, _by_text, _by_properties):
         add(found, asked)
     return found
@@ -189,6 +197,11 @@ def _by_time(found: Clauses, asked: Asked) -> None:
         found.add(f"updated >= {found.argument(asked.since)}::timestamptz")
     if asked.until is not None:
         found.add(f"updated <= {found.argument(asked.until)}::timestamptz")
+    since, until = asked.verified
+    if since is not None:
+        found.add(f"verified_on >= {found.argument(since.date().isoformat())}::text")
+    if until is not None:
+        found.add(f"verified_on <= {found.argument(until.date().isoformat())}::text")
 
 
 def _by_text(found: Clauses, asked: Asked) -> None:
@@ -203,6 +216,10 @@ def _by_text(found: Clauses, asked: Asked) -> None:
 
 
 def _by_properties(found: Clauses, asked: Asked) -> None:
+    if asked.said:
+        found.add(f"said @> {found.argument(list(asked.said))}::text[]")
+    if asked.unsaid:
+        found.add(f"NOT said && {found.argument(list(asked.unsaid))}::text[]")
     for name, value in asked.equal:
         found.add(_compared(found, name, "=", value))
     if asked.condition is not None:

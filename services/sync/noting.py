@@ -4,10 +4,11 @@ from collections.abc import Collection, Mapping, Sequence
 
 from schemas import event
 from services.postgres import Connection
-from services.sync import alike_store, heard, pairing, spoken, store
+from services.sync import alike_store, fields, heard, observing, pairing, spoken, stats_store, store
 from services.sync.policy import Policy
 from services.sync.profiles import profile
-from services.sync.records import Pair, Record, copied, paired
+from services.sync.records import Pair, Record, copied, owner, paired, undisclosed
+from services.sync.stats_store import Stated
 from services.sync.store import Latest
 from services.sync.work import Work
 
@@ -57,6 +58,7 @@ async def _note_places(work: Work, changed: Sequence[str], latest: Mapping[str, 
     successors = [(r.id, r.successor) for r in read if r.successor]
     await store.set_successors(work.conn, changed, successors)
     present = [r for r in read if r.place is not None]
+    await stats_store.set_stated(work.conn, changed, stated(present, work.adopted.policy))
     await alike_store.set_copies(work.conn, changed, [(r.id, c) for r in present if (c := copied(r))])
     policy, known = work.adopted.policy, await alike_store.profiles(work.conn, changed)
     now = {r.id: profile(r.id, r.place, policy) for r in present if r.place}
@@ -64,6 +66,16 @@ async def _note_places(work: Work, changed: Sequence[str], latest: Mapping[str, 
     await alike_store.drop_profiles(work.conn, [record for record in known if record not in now])
     await alike_store.save_profiles(work.conn, turned, known)
     return {p.record for p in turned}
+
+
+def stated(present: Sequence[Record], policy: Policy) -> list[Stated]:
+    """Of which fields these records say something; of what is undisclosed, nothing of where it is."""
+    found = []
+    for record in present:
+        told = fields.stated(record, policy)
+        shown = fields.veiled(told, policy) if undisclosed(record) else told
+        found.append(Stated(record.id, owner(record.id), observing.said(shown)))
+    return found
 
 
 async def _note_alike(work: Work, turned: set[str], claimed: set[Pair]) -> None:

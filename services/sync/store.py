@@ -15,7 +15,8 @@ class Saved(Struct, frozen=True):
     """A place of the view as it is stored: canonical bytes, entry in its bucket, flat feature, what lists go by.
 
     `words`: what a text search finds, folded, a line each for name, other names, city and summary. `licenses`: those
-    of the records that give it values, as `merge.licenses` has them. `hidden`: nobody is told where it is.
+    of the records that give it values, as `merge.licenses` has them. `said`: of which fields something is said, as
+    `observing.said` has them. `hidden`: nobody is told where it is.
     """
 
     id: str
@@ -43,6 +44,10 @@ class Saved(Struct, frozen=True):
     precision: str | None
     opened_year: int | None
     closed_year: int | None
+    opened_on: str | None
+    closed_on: str | None
+    verified_on: str | None
+    said: tuple[str, ...]
     licenses: tuple[str, ...]
     voices: int
     updated: datetime
@@ -388,8 +393,8 @@ async def neighbours(conn: Connection, records: Iterable[str], least: int, lifte
 
 
 async def forget_said(conn: Connection) -> None:
-    """Keep nothing of what was read of claims, withdrawals, words and areas."""
-    for table in ("claim", "successor", "unread", "spoken"):
+    """Keep nothing of what was read of claims, withdrawals, words, areas and fields."""
+    for table in ("claim", "successor", "unread", "spoken", "stated"):
         await conn.execute(f"DELETE FROM {table}")  # noqa: S608 constants
 
 
@@ -563,7 +568,7 @@ TYPES = {
     "updated": "timestamptz",
     "hidden": "boolean",
 }
-LISTS = ("networks", "families", "types", "services", "labels", "licenses")
+LISTS = ("networks", "families", "types", "services", "labels", "licenses", "said")
 SAVE = f"""
     WITH saved AS (
         INSERT INTO view ({SAVED})

@@ -16,8 +16,20 @@ from services.follow_store import Node
 from services.ledger import Pen
 from services.merkle import Range
 from services.postgres import Connection, Pool
-from services.sync import alike_store, changes, digest, merge, noting, placing, policy, store
+from services.sync import (
+    alike_store,
+    changes,
+    digest,
+    heard,
+    merge,
+    noting,
+    placing,
+    policy,
+    stats_store,
+    store,
+)
 from services.sync.policy import Adopted
+from services.sync.records import Record, owner
 from services.sync.work import Gauges, Work
 
 CHUNK = 500
@@ -56,8 +68,24 @@ async def read_off(pool: Pool) -> None:
                 await store.save_views(conn, batch)
                 batch = []
         await store.save_views(conn, batch)
+        await _read_stated(conn)
         await store.set_columns(conn, changes.COLUMNS)
         await store.turn(conn)
+
+
+async def _read_stated(conn: Connection) -> None:
+    """Note anew of which fields each record of the view says something, by the policy of the view."""
+    document, records = await store.policy_document(conn), await store.all_members(conn)
+    if document is None:
+        return
+    rules, hidden = policy.stored(document), await store.hidden(conn)
+    nodes = {n.node: n for n in await follow_store.nodes(conn) if n.mode == "follow"}
+    for start in range(0, len(records), CHUNK):
+        asked = records[start : start + CHUNK]
+        heeded = [r for r in asked if owner(r) in nodes and r not in hidden]
+        read = (await heard.read(conn, nodes, heeded)).values()
+        present = [r for r in read if isinstance(r, Record) and r.place is not None]
+        await stats_store.set_stated(conn, asked, noting.stated(present, rules))
 
 
 async def merge_once(

@@ -14,9 +14,9 @@ from services.http import Route
 from services.parameters import After
 from services.sync import history_store, store
 from services.sync.api import past
-from services.sync.api.past import AsOf
 from services.sync.api.reading import moment, why_not
 from services.sync.history_store import Told
+from services.sync.observing import AsOf
 
 T = TypeVar("T")
 Kind = Literal["put", "remove", "erase"]

@@ -15,9 +15,10 @@ from services.sync import items_store, spoken
 from services.sync.api import landing, points
 from services.sync.api.items import after, token
 from services.sync.api.reading import matched, moment
-from services.sync.api.selecting import Filters, selection
+from services.sync.api.selecting import Filters, Short, Year, selection
 from services.sync.context import SETTINGS, TRUST
 from services.sync.items_store import Order, Page
+from services.sync.observing import Field
 
 BY_NAME = (Order("name"),)
 
@@ -30,6 +31,12 @@ class Mapped(atlas.Paged, frozen=True):
     area: str | None = None
     label: tuple[AnyCode, ...] = ()
     insee: tuple[str, ...] = ()
+    opened_year: Year | None = None
+    closed_year: Year | None = None
+    said: tuple[Field, ...] = ()
+    unsaid: tuple[Field, ...] = ()
+    verified: Short | None = None
+    datetime: Short | None = None
     f: Literal["json"] | None = None
 
 
@@ -41,9 +48,15 @@ class Framed(atlas.Framed, frozen=True):
     area: str | None = None
     label: tuple[AnyCode, ...] = ()
     insee: tuple[str, ...] = ()
+    opened_year: Year | None = None
+    closed_year: Year | None = None
+    said: tuple[Field, ...] = ()
+    unsaid: tuple[Field, ...] = ()
+    verified: Short | None = None
+    datetime: Short | None = None
 
 
-ASKED = (*atlas.Query.__struct_fields__, "network", "type", "area", "label", "insee")
+ASKED = tuple(name for name in Filters.__struct_fields__ if name in Mapped.__struct_fields__)
 
 
 class _Named(Struct):

@@ -4,7 +4,6 @@ import re
 from datetime import UTC, datetime, timedelta
 
 from aiohttp import web
-from msgspec import Struct
 
 from services import ledger
 from services.errors import Fault, Gone, Malformed, NotFound
@@ -13,6 +12,7 @@ from services.postgres import Connection
 from services.sync import history_store
 from services.sync.api.reading import CURSOR
 from services.sync.history_store import Position
+from services.sync.observing import AsOf
 
 DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 # In an address that was not encoded, a plus is a space.
@@ -20,13 +20,6 @@ TIME = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[-+ ][0-9]{2}:[0-9]{2})"
 )
 LAST = timedelta(milliseconds=1)
-
-
-class AsOf(Struct, frozen=True):
-    """Which position an answer is of, and the time of the event there; of an empty log it has none."""
-
-    cursor: str
-    time: str | None
 
 
 def until(text: str) -> datetime:

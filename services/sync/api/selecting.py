@@ -14,6 +14,7 @@ from services.sync import cql, crs, outlines, searching, spoken
 from services.sync.context import TRUST
 from services.sync.items import QUERYABLES
 from services.sync.items_store import Asked, Near, Within
+from services.sync.observing import Field
 from services.sync.outlines import Box
 from services.sync.spans import Span, span
 
@@ -73,6 +74,14 @@ class Filters(Struct, frozen=True, rename=RENAMED):
         tuple[float, float, float] | None,
         Meta(description="Latitude, longitude, and how many kilometres around."),
     ] = None
+    said: Annotated[
+        tuple[Field, ...], Meta(description="Fields of which something is said, all of them.")
+    ] = ()
+    unsaid: Annotated[tuple[Field, ...], Meta(description="Fields of which nothing is said.")] = ()
+    verified: Annotated[
+        Short | None,
+        Meta(description="When it was last checked: a date, or two with a `/` and `..` for open."),
+    ] = None
     filter: Annotated[Condition | None, Meta(description="A condition in CQL2 text.")] = None
     bbox_crs: Annotated[crs.System, Meta(description="The reference system of `bbox`.")] = crs.CRS84
     filter_crs: Annotated[crs.System, Meta(description="The reference system of shapes in `filter`.")] = (
@@ -129,6 +138,9 @@ async def selection(request: web.Request, conn: Connection, filters: Filters) ->
         near=_near(filters.near),
         since=since,
         until=until,
+        said=filters.said,
+        unsaid=filters.unsaid,
+        verified=_spanned("verified", filters.verified) if filters.verified is not None else (None, None),
         text=await searching.query(conn, filters.q) if filters.q is not None else None,
         equal=tuple((name, value) for name in EQUAL if (value := getattr(filters, name)) is not None),
         condition=cql.parse(filters.filter, filters.filter_crs) if filters.filter is not None else None,
