@@ -24,7 +24,8 @@ from maillage.__main__ import main
 from schemas.subscription import Filter
 from services import files, ledger_epochs
 from services.release import release
-from services.sync.api import history, items, networks, places, stats
+from services.sync import observing
+from services.sync.api import history, items, networks, places
 from tests.conftest import Federation
 from tests.federation.test_epochs import database
 from tests.federation.test_no_broker import notify_of
@@ -578,7 +579,7 @@ async def test_what_cannot_be_meant_is_refused(tmp_path: Path, monkeypatch: pyte
         (answers.History, history.History),
         (answers.Told, history.Change),
         (answers.Network, networks.Network),
-        (answers.Stats, stats.Stats),
+        (answers.Stats, observing.Stats),
     ],
 )
 def test_the_client_reads_what_services_say(ours: type[msgspec.Struct], theirs: type[msgspec.Struct]) -> None:

@@ -125,7 +125,9 @@ async def test_what_is_chosen_is_counted(look: Look, view: Sync) -> None:
     async with page.expect_download() as download:
         await page.locator("#openings .files a").first.click()
     assert (await download.value).suggested_filename == "openings.csv"
-    status, before, _ = await view.call("GET", "/observatory?as_of=2001-01-01", headers={"Accept": "text/html"})
+    status, before, _ = await view.call(
+        "GET", "/observatory?as_of=2001-01-01", headers={"Accept": "text/html"}
+    )
     assert (status, b"<h1>" in before) == (404, True)
 
 
