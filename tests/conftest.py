@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,10 +17,20 @@ from demo.postgres import find as find_postgres
 from demo.process import Failed
 from demo.rabbitmq import Vhost
 from demo.rabbitmq import find as find_rabbitmq
+from services import logs
 from services.sync import following
 from tests import chromium
 from tests.engines import CACHE, POOL, Broker, Server, broker_in, postgres_in, reachable_folder, run
 from tests.nodes import Registry, Service, Sync, new_registry, new_sync
+
+CONFIGURE = logs.configure
+LOGGED = [
+    structlog.processors.add_log_level,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+    # Without the values of all variables, which take longer than what is tested.
+    structlog.processors.format_exc_info,
+    structlog.processors.KeyValueRenderer(key_order=["timestamp", "level", "event"]),
+]
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -47,10 +59,26 @@ def engine_folder() -> Iterator[Path]:
 
 
 @pytest.fixture(autouse=True)
-def logs_as_they_were() -> Iterator[None]:
-    """What a command, run by a test, does to the logs of its process ends with the test."""
+def logs_apart(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What is logged in this process is shown with a test that fails, and never stands in what a command prints.
+
+    A command takes the logs of its process for its own; here they are those of the services beside it, too.
+    """
+    monkeypatch.setattr(logs, "configure", lambda *_, **__: None)
+    structlog.configure(processors=LOGGED, logger_factory=structlog.WriteLoggerFactory(sys.__stderr__))
     yield
     structlog.reset_defaults()
+
+
+@pytest.fixture
+def own_logs(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A command takes the logs of this process, in which no service runs."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    monkeypatch.setattr(logs, "configure", CONFIGURE)
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
 
 
 @pytest.fixture(scope="session")

@@ -10,8 +10,7 @@ from services import run
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Weather passes a hundred times faster here, and whatever is logged can be seen."""
-    structlog.reset_defaults()
+    """Weather passes a hundred times faster here."""
     monkeypatch.setattr(run, "FIRST_PAUSE", 0.002)
     monkeypatch.setattr(run, "LONGEST_PAUSE", 0.1)
 
