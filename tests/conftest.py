@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,21 @@ from demo.postgres import find as find_postgres
 from demo.process import Failed
 from demo.rabbitmq import Vhost
 from demo.rabbitmq import find as find_rabbitmq
-from services import logs
+from services import http, logs
 from services.sync import following
 from tests import chromium
-from tests.engines import CACHE, POOL, Broker, Server, broker_in, postgres_in, reachable_folder, run
+from tests.engines import (
+    CACHE,
+    POOL,
+    Broker,
+    Server,
+    broker_in,
+    forget_the_dead,
+    in_memory,
+    postgres_in,
+    reachable_folder,
+    run,
+)
 from tests.nodes import Registry, Service, Sync, new_registry, new_sync
 
 CONFIGURE = logs.configure
@@ -33,10 +45,16 @@ LOGGED = [
 ]
 
 
+def pytest_configure() -> None:
+    """Keep what is temporary in memory, where there is room."""
+    tempfile.tempdir = in_memory()
+
+
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Find the engines, or fetch them, once for all workers; without them the run ends with one line."""
     if hasattr(session.config, "workerinput"):
         return
+    forget_the_dead()
     try:
         find_postgres()
         find_rabbitmq(CACHE)
@@ -46,9 +64,10 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 
 @pytest.fixture(autouse=True)
-def watchful(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A sync in this process need not be waited for when its trust file changes."""
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Services of this process see at once that their trust file has changed, and end without a pause for readers."""
     monkeypatch.setattr(following, "LOOK_EVERY", 0.02)
+    monkeypatch.setattr(http, "READERS_WITHIN", 0.05)
 
 
 @pytest.fixture(scope="session")
