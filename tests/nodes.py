@@ -258,7 +258,7 @@ async def head_size(registry: Registry, at_least: int) -> int:
         size += len(lines) - 1
 
 
-async def eventually(check: Callable[[], Awaitable[Any]], seconds: float = 20) -> Any:
+async def eventually(check: Callable[[], Awaitable[Any]], seconds: float = 60) -> Any:
     """The first true answer of `check`; fails after so many seconds with the last one."""
     deadline = monotonic() + seconds
     while True:

@@ -189,7 +189,7 @@ def ended(body: str, *, signal: bool = False) -> tuple[int, str]:
             assert process.stdout is not None
             assert process.stdout.readline() == "ready\n"
             process.terminate()
-        _, error = process.communicate(timeout=20)
+        _, error = process.communicate(timeout=120)
         return process.returncode, error
 
 

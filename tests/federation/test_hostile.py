@@ -287,7 +287,7 @@ async def test_a_broken_node_stops_alone_where_it_stood(
         await all_stand(sync, impostors, dict.fromkeys(BROKEN, ("broken", "1.3")))
         assert await sync.metric("maillage_follow_refused_total") >= len(BROKEN)
         added = await honest.add(name="Toujours là")
-        await sync.caught_up([honest], 5)
+        await sync.caught_up([honest], 30)
         assert (await sync.get(f"/places/{added['id']}"))["place"]["name"] == "Toujours là"
         assert (await sync.networks())[honest.node]["state"] == "live"
         for name, impostor in impostors.items():

@@ -223,7 +223,7 @@ async def test_attacking_peers_cost_a_bounded_amount_of_memory(
         until = monotonic() + 5
         while monotonic() < until or not all(attacker.calls for attacker in attackers):
             await honest.add()
-            await sync.caught_up([honest], 12)
+            await sync.caught_up([honest], 30)
         grown = resident(part) - calm
         networks = await sync.networks()
         assert {networks[a.node]["cursor"] for a in attackers} == {"0.0"}
