@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -46,8 +47,9 @@ LOGGED = [
 
 
 def pytest_configure() -> None:
-    """Keep what is temporary in memory, where there is room."""
+    """Keep what is temporary in memory, where there is room; no session with PostgreSQL asks for a certificate."""
     tempfile.tempdir = in_memory()
+    os.environ.setdefault("PGSSLMODE", "disable")
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
