@@ -228,6 +228,14 @@ class Sync(Service):
         """How it goes with each followed node, by id."""
         return {n["node"]: n for n in (await self.get("/networks"))["networks"]}
 
+    async def hears(self, node: Any) -> None:
+        """Wait until a node is live: where the machine is busy, a heartbeat may have been late."""
+
+        async def live() -> bool:
+            return bool((await self.networks())[node.node]["state"] == "live")
+
+        await eventually(live)
+
     async def digest(self) -> Any:
         """What two syncs compare."""
         return await self.get("/digest")

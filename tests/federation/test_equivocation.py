@@ -194,7 +194,7 @@ async def test_a_witness_that_lags_or_lies_changes_nothing(federation: Federatio
             return liar.asked.count("/evidence") > asked + 1
 
         await eventually(adopted)
-        assert (await sync.networks())[node.node]["state"] == "live"
+        await sync.hears(node)
         assert await evidence(sync, node.node) == []
         # What nobody signed is looked into no further.
         assert not [path for path in liar.asked if path.startswith(f"/observed/{node.node}")]

@@ -10,7 +10,7 @@ from aio_pika.abc import AbstractChannel
 from aiormq.exceptions import ChannelAccessRefused
 
 from demo.rabbitmq import Vhost
-from services.broker import EXCHANGE, STREAM
+from services.broker import EXCHANGE, PATIENCE, STREAM
 from tests.conftest import Federation
 from tests.engines import Broker
 from tests.federation import stream
@@ -28,7 +28,7 @@ async def signed_lines(registry: Registry) -> list[dict[str, str]]:
     return [msgspec.json.decode(line) for line in lines[:-1]]
 
 
-async def relayed(registry: Registry, seq: int, seconds: float = 30) -> None:
+async def relayed(registry: Registry, seq: int, seconds: float = 60) -> None:
     """Wait until the broker has confirmed everything up to this number."""
 
     async def confirmed() -> bool:
@@ -156,7 +156,7 @@ class Load:
         async def there() -> bool:
             return self.done >= wanted
 
-        await eventually(there, 30)
+        await eventually(there)
 
 
 def rows(count: int) -> bytes:
@@ -179,7 +179,7 @@ async def test_a_broker_that_comes_and_goes_costs_latency_only(
         for _ in range(4):
             tasks.create_task(load.write())
         await load.more(100)
-        await sync.caught_up([registry], 30)
+        await sync.caught_up([registry])
         assert await sync.metric("maillage_follow_events_total", via="amqp") == 0
         assert await registry.metric("maillage_relay_published_total") == 0
         await private_rabbitmq.start()
@@ -187,6 +187,7 @@ async def test_a_broker_that_comes_and_goes_costs_latency_only(
         await relayed(registry, 500, 90)
         private_rabbitmq.kill()
         at_the_kill = await registry.metric("maillage_relay_published_total")
+        await load.more(10)
         assert 500 <= at_the_kill < await head_size(registry, 0)
         await imported
         load.slowest = 0.0
@@ -195,9 +196,9 @@ async def test_a_broker_that_comes_and_goes_costs_latency_only(
         load.ending = True
     size = await head_size(registry, 0)
     assert size >= 5000
-    # Far less than any patience with a broker: nobody waits for it.
-    assert without < 1
-    await sync.caught_up([registry], 30)
+    # Less than any patience with a broker: nobody waits for it.
+    assert without < PATIENCE / 2
+    await sync.caught_up([registry])
     by_feed = await sync.metric("maillage_follow_events_total", via="feed")
     assert by_feed > 0
     await private_rabbitmq.start()
@@ -216,5 +217,5 @@ async def again_by_amqp(registry: Registry, sync: Any, before: float) -> None:
         await registry.add()
         return await sync.metric("maillage_follow_events_total", via="amqp") > before
 
-    await eventually(came, 40)
+    await eventually(came)
     await sync.caught_up([registry])

@@ -48,7 +48,7 @@ async def wired(vhost: Vhost) -> AsyncIterator[tuple[Wire, Wire, dict[str, Any]]
         )
 
 
-async def by_amqp(registry: Registry, sync: Sync, seconds: float = 40) -> None:
+async def by_amqp(registry: Registry, sync: Sync, seconds: float = 60) -> None:
     """Wait until a change comes to a sync through RabbitMQ."""
     before = await sync.metric("maillage_follow_events_total", via="amqp")
 
