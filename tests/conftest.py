@@ -47,8 +47,14 @@ LOGGED = [
 
 
 def pytest_configure() -> None:
-    """Keep what is temporary in memory, where there is room; no session with PostgreSQL asks for a certificate."""
+    """Set up this process, and by its environment the workers and services that it starts.
+
+    What is temporary is kept in memory, where there is room; Python keeps what it compiles, as services are
+    started by the hundred; no session with PostgreSQL asks for a certificate.
+    """
     tempfile.tempdir = in_memory()
+    sys.dont_write_bytecode = False
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     os.environ.setdefault("PGSSLMODE", "disable")
 
 

@@ -104,7 +104,7 @@ class House:
         for part in self.parts:
             await part.start()
         await self.seen_sync().caught_up([self.seen_registry()])
-        await eventually(self.notify_begun, 30)
+        await eventually(self.notify_begun)
 
     async def close(self) -> None:
         """Stop what still runs."""
@@ -180,8 +180,8 @@ class House:
             await self.postgres.start()
         else:
             # It answers until it has noticed, and a server that is killed before that says nothing of it.
-            await eventually(self.noticed, 30)
-        await eventually(self.postgres.answers, 30)
+            await eventually(self.noticed)
+        await eventually(self.postgres.answers)
 
     async def noticed(self) -> bool:
         """Whether the server says of every session that was killed that it lost it."""
