@@ -125,7 +125,7 @@ class Container:
     async def up(self) -> None:
         """Start it and wait until it is ready."""
         self.process.start()
-        await self.process.ready(lambda: url_answers(f"{self.url}/readyz"))
+        await self.process.ready(lambda: url_answers(f"{self.url}/readyz"), 300)
 
     async def healthy(self) -> None:
         """Raise Failed unless the container's health check is content."""

@@ -137,7 +137,7 @@ async def test_a_child_dies_with_its_parent(tmp_path: Path) -> None:
     async def told() -> bool:
         return (tmp_path / "log").read_text().endswith("\n")
 
-    await parent.ready(told)
+    await parent.ready(told, 300)
     child = Path("/proc", (tmp_path / "log").read_text().strip(), "cmdline")
     assert child.read_bytes()
     parent.kill()

@@ -44,10 +44,10 @@ class Victim:
             return self.kills <= min(victim.kills for victim in all_of_us) + AHEAD
 
         while self.kills < times:
-            await eventually(turn, 120)
+            await eventually(turn, 600)
             await self.at_work()
             await asyncio.sleep(chance.uniform(0, WORK_S))
-            await eventually(self.awaited, 60)
+            await eventually(self.awaited, 300)
             self.kill()
             self.kills += 1
             await asyncio.sleep(chance.uniform(0, DOWN_S))
@@ -65,7 +65,7 @@ class Victim:
             return seen[-1] > seen[0]
 
         try:
-            await eventually(further, 60)
+            await eventually(further, 300)
         except AssertionError:
             raise AssertionError(f"{self.name} stands still at {seen[-1:]}") from None
 
