@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import structlog
 from aiohttp import ClientSession, TCPConnector
+from hypothesis import HealthCheck, settings
 
 from demo.postgres import Postgres
 from demo.postgres import find as find_postgres
@@ -36,6 +37,14 @@ from tests.engines import (
 )
 from tests.nodes import Registry, Service, Sync, new_registry, new_sync
 
+# Examples are drawn anew in the soak only: a run fails by what was changed, and not by luck or a busy machine.
+settings.register_profile(
+    "suite",
+    deadline=None,
+    derandomize=not os.environ.get("MAILLAGE_SOAK"),
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 CONFIGURE = logs.configure
 LOGGED = [
     structlog.processors.add_log_level,
@@ -52,6 +61,7 @@ def pytest_configure() -> None:
     What is temporary is kept in memory, where there is room; Python keeps what it compiles, as services are
     started by the hundred; no session with PostgreSQL asks for a certificate.
     """
+    settings.load_profile("suite")
     tempfile.tempdir = in_memory()
     sys.dont_write_bytecode = False
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)

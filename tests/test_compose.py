@@ -216,7 +216,7 @@ async def test_a_sync_container_follows_whom_it_was_told(postgres: Postgres, tmp
             networks = (await reply.json(content_type=None))["networks"]
         return [(told["alias"], told["state"]) for told in networks] == [("chez-nous", "live")]
 
-    await wait_until(heard, 20, "the network in the sync")
+    await wait_until(heard, 60, "the network in the sync")
     for each in (sync, registry):
         await each.process.stop()
     for url in urls:

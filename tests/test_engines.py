@@ -145,7 +145,7 @@ async def test_a_child_dies_with_its_parent(tmp_path: Path) -> None:
     async def gone() -> bool:
         return not child.exists() or not child.read_bytes()
 
-    await wait_until(gone, 5, "the end of the child")
+    await wait_until(gone, 60, "the end of the child")
 
 
 PARENT = """
