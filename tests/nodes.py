@@ -13,6 +13,7 @@ import msgspec
 from click import Group
 from click.testing import CliRunner, Result
 
+from demo.process import free_port
 from services import ledger
 from services.registry import __main__ as registry_commands
 from services.registry import app as registry_app
@@ -82,9 +83,10 @@ class Service:
         return f"http://127.0.0.1:{self.port}"
 
     async def start(self) -> Self:
-        """Start, on the port that it had before."""
+        """Start, on the port that it had before; at first on one that nobody is given while it is stopped."""
+        self.port = self.port or free_port()
         self.running = Running(self._make(self.port))
-        self.port = await self.running.port()
+        await self.running.port()
         return self
 
     async def stop(self) -> None:
