@@ -226,10 +226,7 @@ async def url_answers(url: str) -> bool:
 
 def free_port(preferred: int | None = None) -> int:
     """A loopback TCP port nobody listens on: the preferred one or the next free ones above it, else any."""
-    wanted: Sequence[int] = range(preferred or 0, min((preferred or 0) + 500, 65536))
-    if preferred is None:
-        wanted = random.SystemRandom().sample(QUIET, 500)
-    for port in wanted:
+    for port in _wanted(preferred):
         with socket.socket() as probe:
             # Ports of connections just closed may be taken again; ports somebody listens on may not.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -238,4 +235,10 @@ def free_port(preferred: int | None = None) -> int:
             except OSError:
                 continue
             return port
-    raise Failed(f"no free port from {wanted[0]} on")
+    raise Failed(f"no free port from {preferred or QUIET.start} on")
+
+
+def _wanted(preferred: int | None) -> Sequence[int]:
+    if preferred is None:
+        return random.SystemRandom().sample(QUIET, 500)
+    return range(preferred, min(preferred + 500, 65536))
