@@ -230,11 +230,11 @@ class Sync(Service):
         """How it goes with each followed node, by id."""
         return {n["node"]: n for n in (await self.get("/networks"))["networks"]}
 
-    async def hears(self, node: Any) -> None:
+    async def hears(self, node: str) -> None:
         """Wait until a node is live: where the machine is busy, a heartbeat may have been late."""
 
         async def live() -> bool:
-            return bool((await self.networks())[node.node]["state"] == "live")
+            return bool((await self.networks())[node]["state"] == "live")
 
         await eventually(live)
 

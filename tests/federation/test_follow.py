@@ -224,7 +224,7 @@ async def test_a_second_process_is_a_hot_spare(federation: Federation) -> None:
 
     await eventually(four_heartbeats)
     # By what it hears itself, which is nothing, the node would be stale.
-    await spare.hears(registry)
+    await spare.hears(registry.node)
     assert await spare.metric("maillage_follow_events_total") == 0
     await first.cut()
     await registry.add()

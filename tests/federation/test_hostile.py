@@ -289,7 +289,7 @@ async def test_a_broken_node_stops_alone_where_it_stood(
         added = await honest.add(name="Toujours là")
         await sync.caught_up([honest], 30)
         assert (await sync.get(f"/places/{added['id']}"))["place"]["name"] == "Toujours là"
-        await sync.hears(honest)
+        await sync.hears(honest.node)
         for name, impostor in impostors.items():
             impostor.lines, impostor.close = honestly[name], {}
             impostor.answers.clear()

@@ -228,7 +228,7 @@ async def test_attacking_peers_cost_a_bounded_amount_of_memory(
         networks = await sync.networks()
         assert {networks[a.node]["cursor"] for a in attackers} == {"0.0"}
         assert {networks[a.node]["state"] for a in attackers} <= {"new", "stale", "broken"}
-        await sync.hears(honest)
+        await sync.hears(honest.node)
         assert grown < MOST_GROWTH, f"grown by {grown // MEGABYTE} MB"
     assert part.process.returncode == 0, part.process.tail()
 
@@ -274,7 +274,7 @@ async def test_more_than_anybody_needs_is_refused(
         }
         await all_stand(sync, nodes, wanted)
         await sync.caught_up([honest])
-        await sync.hears(honest)
+        await sync.hears(honest.node)
 
 
 def test_a_bomb_is_one() -> None:

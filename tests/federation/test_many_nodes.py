@@ -131,7 +131,7 @@ async def test_a_silent_node_and_a_dead_one_are_stale_and_their_places_stay(fede
                 shown = await sync.get(f"/places/{subject}")
                 assert shown["place"]["name"].startswith("Lieu")
                 assert shown["freshness"][node.node]["state"] == "stale"
-        await sync.hears(honest)
+        await sync.hears(honest.node)
         assert (await sync.digest())["view_root"] == before["view_root"]
         assert await sync.metric("maillage_follow_refused_total") == 0
         silent.answers.clear()
