@@ -84,9 +84,8 @@ class Service:
 
     async def start(self) -> Self:
         """Start, on the port that it had before; at first on one that nobody is given while it is stopped."""
-        self.port = self.port or free_port()
-        self.running = Running(self._make(self.port))
-        await self.running.port()
+        self.running = Running(self._make(self.port or free_port()))
+        self.port = await self.running.port()
         return self
 
     async def stop(self) -> None:
