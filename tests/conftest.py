@@ -102,7 +102,7 @@ def logs_apart(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     A command takes the logs of its process for its own; here they are those of the services beside it, too.
     """
     monkeypatch.setattr(logs, "configure", lambda *_, **__: None)
-    structlog.configure(processors=LOGGED, logger_factory=structlog.WriteLoggerFactory(sys.__stderr__))
+    structlog.configure(processors=[*LOGGED], logger_factory=structlog.WriteLoggerFactory(sys.__stderr__))
     yield
     structlog.reset_defaults()
 
