@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +31,7 @@ from tests.engines import (
     Broker,
     Server,
     broker_in,
-    forget_the_dead,
-    in_memory,
+    memory,
     postgres_in,
     reachable_folder,
     run,
@@ -55,14 +56,16 @@ LOGGED = [
 ]
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Set up this process, and by its environment the workers and services that it starts.
 
     What is temporary is kept in memory, where there is room; Python keeps what it compiles, as services are
     started by the hundred; no session with PostgreSQL asks for a certificate.
     """
     settings.load_profile("suite")
-    tempfile.tempdir = in_memory()
+    if (folder := memory()) is not None:
+        os.environ["TMPDIR"], tempfile.tempdir = str(folder), None
+        config.add_cleanup(partial(shutil.rmtree, folder, ignore_errors=True))
     sys.dont_write_bytecode = False
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     os.environ.setdefault("PGSSLMODE", "disable")
@@ -72,7 +75,6 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     """Find the engines, or fetch them, once for all workers; without them the run ends with one line."""
     if hasattr(session.config, "workerinput"):
         return
-    forget_the_dead()
     try:
         find_postgres()
         find_rabbitmq(CACHE)
