@@ -47,7 +47,7 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 CONFIGURE = logs.configure
-LOGGED = [
+LOGGED: list[structlog.typing.Processor] = [
     structlog.processors.add_log_level,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
     # Without the values of all variables, which take longer than what is tested.
