@@ -444,7 +444,7 @@ async def test_slow_readers_do_not_hold_a_snapshot_for_ever(
 ) -> None:
     """While as many as may read snapshots without taking them, another is 503; who writes feels nothing."""
     monkeypatch.setattr(ledger_http, "PATIENCE", 0.2)
-    monkeypatch.setattr(answers, "SLOWEST", 10.0)
+    monkeypatch.setattr(answers, "SLOWEST", 20.0)
     names = [f"{n:0200}" for n in range(190)]
     row = {"status": "open", "kind": "virtual", "alternate_names": names}
     lines = (json.dumps({"name": f"Grand {n}", **row}).encode() + b"\n" for n in range(200))
@@ -472,7 +472,7 @@ async def test_slow_readers_do_not_hold_a_snapshot_for_ever(
             assert status == 200 or headers["Retry-After"] == "30"
             return status == 503
 
-        await eventually(refused, 9)
+        await eventually(refused, 18)
         await registry.add()
 
         async def served() -> bool:
