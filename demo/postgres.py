@@ -26,7 +26,7 @@ START_ATTEMPTS = 5
 # What PostgreSQL calls its shutdown modes.
 FAST, IMMEDIATE = signal.SIGINT, signal.SIGQUIT
 IMMEDIATE_S = 1.0
-INITDB = ("-U", ACCOUNT, "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync")
+INITDB = ("-U", ACCOUNT, "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync")
 NOWHERE = (
     f"PostgreSQL was not found: install it (Debian: apt install postgresql), or set {SETTING} to the folder "
     "that holds initdb, postgres and pg_ctl."
@@ -73,7 +73,7 @@ class Postgres:
     """One server on loopback with its own data folder and a generated password.
 
     `folder` is made when it does not exist; `settings` are PostgreSQL settings put over the defaults here;
-    `strategy` is the way in which PostgreSQL makes a database.
+    `strategy` is the way in which PostgreSQL makes a database, `auth` that in which it takes a password.
     """
 
     folder: Path
@@ -81,6 +81,7 @@ class Postgres:
     log: Path | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
     strategy: str = "wal_log"
+    auth: str = "scram-sha-256"
     _process: Process | None = None
     _made: int = 0
 
@@ -217,7 +218,7 @@ class Postgres:
         if who.user:
             for path in (self.folder, secret):
                 shutil.chown(path, who.user)
-        where = ("-D", str(self.data), "--pwfile", str(secret))
+        where = ("-D", str(self.data), "--pwfile", str(secret), f"--auth={self.auth}")
         made = subprocess.run(
             [*who.prefix, str(who.programs / "initdb"), *where, *INITDB],
             env=environment(who.programs),

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import ctypes
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -17,6 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 POLL_S = 0.02
+# Below those that the kernel gives to whoever asks for any: a port found free here is still free a moment later.
+QUIET = range(10_000, 32_000)
 LOG_TAIL_LINES = 15
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
@@ -222,12 +225,8 @@ async def url_answers(url: str) -> bool:
 
 
 def free_port(preferred: int | None = None) -> int:
-    """A loopback TCP port nobody listens on: the preferred one or the next free ones above it."""
-    if preferred is None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            return int(probe.getsockname()[1])
-    for port in range(preferred, min(preferred + 500, 65536)):
+    """A loopback TCP port nobody listens on: the preferred one or the next free ones above it, else any."""
+    for port in _wanted(preferred):
         with socket.socket() as probe:
             # Ports of connections just closed may be taken again; ports somebody listens on may not.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -236,4 +235,10 @@ def free_port(preferred: int | None = None) -> int:
             except OSError:
                 continue
             return port
-    raise Failed(f"no free port from {preferred} on")
+    raise Failed(f"no free port from {preferred or QUIET.start} on")
+
+
+def _wanted(preferred: int | None) -> Sequence[int]:
+    if preferred is None:
+        return random.SystemRandom().sample(QUIET, 500)
+    return range(preferred, min(preferred + 500, 65536))

@@ -2,23 +2,73 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import shutil
+import sys
+import tempfile
 from collections.abc import AsyncIterator, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import structlog
 from aiohttp import ClientSession, TCPConnector
+from hypothesis import HealthCheck, settings
 
 from demo.postgres import Postgres
 from demo.postgres import find as find_postgres
 from demo.process import Failed
 from demo.rabbitmq import Vhost
 from demo.rabbitmq import find as find_rabbitmq
+from services import http, logs
 from services.sync import following
 from tests import chromium
-from tests.engines import CACHE, POOL, Broker, Server, broker_in, postgres_in, reachable_folder, run
+from tests.engines import (
+    CACHE,
+    POOL,
+    Broker,
+    Server,
+    broker_in,
+    memory,
+    postgres_in,
+    reachable_folder,
+    run,
+)
 from tests.nodes import Registry, Service, Sync, new_registry, new_sync
+
+# Examples are drawn anew in the soak only: a run fails by what was changed, and not by luck or a busy machine.
+settings.register_profile(
+    "suite",
+    deadline=None,
+    derandomize=not os.environ.get("MAILLAGE_SOAK"),
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+CONFIGURE = logs.configure
+LOGGED: list[structlog.typing.Processor] = [
+    structlog.processors.add_log_level,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+    # Without the values of all variables, which take longer than what is tested.
+    structlog.processors.format_exc_info,
+    structlog.processors.KeyValueRenderer(key_order=["timestamp", "level", "event"]),
+]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Set up this process, and by its environment the workers and services that it starts.
+
+    What is temporary is kept in memory, where there is room; Python keeps what it compiles, as services are
+    started by the hundred; no session with PostgreSQL asks for a certificate.
+    """
+    settings.load_profile("suite")
+    if (folder := memory()) is not None:
+        os.environ["TMPDIR"], tempfile.tempdir = str(folder), None
+        config.add_cleanup(partial(shutil.rmtree, folder, ignore_errors=True))
+    sys.dont_write_bytecode = False
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    os.environ.setdefault("PGSSLMODE", "disable")
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -34,9 +84,10 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 
 @pytest.fixture(autouse=True)
-def watchful(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A sync in this process need not be waited for when its trust file changes."""
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Services of this process see at once that their trust file has changed, and end without a pause for readers."""
     monkeypatch.setattr(following, "LOOK_EVERY", 0.02)
+    monkeypatch.setattr(http, "READERS_WITHIN", 0.05)
 
 
 @pytest.fixture(scope="session")
@@ -47,10 +98,26 @@ def engine_folder() -> Iterator[Path]:
 
 
 @pytest.fixture(autouse=True)
-def logs_as_they_were() -> Iterator[None]:
-    """What a command, run by a test, does to the logs of its process ends with the test."""
+def logs_apart(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What is logged in this process is shown with a test that fails, and never stands in what a command prints.
+
+    A command takes the logs of its process for its own; here they are those of the services beside it, too.
+    """
+    monkeypatch.setattr(logs, "configure", lambda *_, **__: None)
+    structlog.configure(processors=[*LOGGED], logger_factory=structlog.WriteLoggerFactory(sys.__stderr__))
     yield
     structlog.reset_defaults()
+
+
+@pytest.fixture
+def own_logs(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A command takes the logs of this process, in which no service runs."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    monkeypatch.setattr(logs, "configure", CONFIGURE)
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
 
 
 @pytest.fixture(scope="session")

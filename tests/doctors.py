@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +12,6 @@ import aiohttp
 import asyncpg
 import click
 import msgspec
-import structlog
 from click.testing import CliRunner, Result
 
 from demo.process import free_port
@@ -66,8 +63,7 @@ def environ(service: str, settings: Any, **other: str) -> dict[str, str | None]:
 
 async def run(main: click.Group, env: dict[str, str | None], *words: str, command: str = "doctor") -> Result:
     """The command in a thread, as it starts an event loop of its own."""
-    with logging_as_before():
-        return await asyncio.to_thread(CliRunner().invoke, main, [command, *words], env=env)
+    return await asyncio.to_thread(CliRunner().invoke, main, [command, *words], env=env)
 
 
 async def visit(main: click.Group, settings: Any, *words: str, **other: str) -> Visit:
@@ -95,19 +91,6 @@ def english(found: Sequence[Finding]) -> str:
     """What these findings say, and what they have one do."""
     lines = [told("", finding, "en") for finding in found]
     return "\n".join(f"{line.what} → {line.todo}" for line in lines)
-
-
-@contextmanager
-def logging_as_before() -> Iterator[None]:
-    """The command sets up logging for its process; here the tests go on."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    try:
-        yield
-    finally:
-        structlog.reset_defaults()
-        root.handlers[:] = handlers
-        root.setLevel(level)
 
 
 def settled(service: Service, **other: Any) -> Any:

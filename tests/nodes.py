@@ -13,6 +13,7 @@ import msgspec
 from click import Group
 from click.testing import CliRunner, Result
 
+from demo.process import free_port
 from services import ledger
 from services.registry import __main__ as registry_commands
 from services.registry import app as registry_app
@@ -82,8 +83,8 @@ class Service:
         return f"http://127.0.0.1:{self.port}"
 
     async def start(self) -> Self:
-        """Start, on the port that it had before."""
-        self.running = Running(self._make(self.port))
+        """Start, on the port that it had before; at first on one that nobody is given while it is stopped."""
+        self.running = Running(self._make(self.port or free_port()))
         self.port = await self.running.port()
         return self
 
@@ -228,6 +229,14 @@ class Sync(Service):
         """How it goes with each followed node, by id."""
         return {n["node"]: n for n in (await self.get("/networks"))["networks"]}
 
+    async def hears(self, node: str) -> None:
+        """Wait until a node is live: where the machine is busy, a heartbeat may have been late."""
+
+        async def live() -> bool:
+            return bool((await self.networks())[node]["state"] == "live")
+
+        await eventually(live)
+
     async def digest(self) -> Any:
         """What two syncs compare."""
         return await self.get("/digest")
@@ -258,7 +267,7 @@ async def head_size(registry: Registry, at_least: int) -> int:
         size += len(lines) - 1
 
 
-async def eventually(check: Callable[[], Awaitable[Any]], seconds: float = 20) -> Any:
+async def eventually(check: Callable[[], Awaitable[Any]], seconds: float = 60) -> Any:
     """The first true answer of `check`; fails after so many seconds with the last one."""
     deadline = monotonic() + seconds
     while True:

@@ -51,7 +51,7 @@ class Part:
     async def start(self) -> Part:
         """Start it and wait for its first answer."""
         self.process.start()
-        await self.process.ready(self.answers)
+        await self.process.ready(self.answers, 300)
         return self
 
     async def answers(self) -> bool:
@@ -60,4 +60,4 @@ class Part:
 
     async def stop(self) -> None:
         """Ask it to stop; killed when it does not."""
-        await self.process.stop()
+        await self.process.stop(60)

@@ -158,4 +158,4 @@ async def test_a_registry_needs_nobody_while_its_database_is_away(
         async with session.get(part.url + "/readyz") as answer:
             return bool(answer.status == 200)
 
-    await eventually(back, 20)
+    await eventually(back)

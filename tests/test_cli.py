@@ -1,7 +1,6 @@
 """The command line that services share."""
 
 import logging
-from collections.abc import Iterator
 
 import click
 import pytest
@@ -17,10 +16,8 @@ async def serve() -> None:
 
 
 @pytest.fixture
-def commands() -> Iterator[cli.Commands]:
-    """The commands of a service, with one that fails as it is told."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
+def commands(own_logs: None) -> cli.Commands:
+    """The commands of a service, with one that fails as it is told, and one that logs what it does."""
     group = cli.commands("test", "A service that promises nothing.", serve)
 
     @group.command("fail")
@@ -39,10 +36,15 @@ def commands() -> Iterator[cli.Commands]:
             "bugs": ExceptionGroup("workers", [KeyError("bug")]),
         }[how]
 
-    yield group
-    structlog.reset_defaults()
-    root.handlers[:] = handlers
-    root.setLevel(level)
+    @group.command("work")
+    def work() -> None:
+        """Work."""
+        structlog.get_logger().info("begun")
+        structlog.get_logger().warning("slow", url="http://me:s3cr3t@host/")
+        logging.getLogger("aio_pika.connection").warning("gone")
+        click.echo("Done.")
+
+    return group
 
 
 @pytest.mark.parametrize(
@@ -73,3 +75,15 @@ def test_commands_say_what_they_are(commands: cli.Commands) -> None:
         result = CliRunner().invoke(commands, arguments)
         assert result.exit_code == 0
         assert said in result.stdout
+
+
+def test_what_is_logged_is_not_mixed_with_what_is_printed(commands: cli.Commands) -> None:
+    """A command prints what it is asked for; what goes wrong meanwhile is told beside it, without secrets."""
+    result = CliRunner().invoke(commands, ["work"])
+    assert result.stdout == "Done.\n"
+    assert [word in result.stderr for word in ("slow", "gone", "begun", "s3cr3t")] == [
+        True,
+        True,
+        False,
+        False,
+    ]

@@ -125,7 +125,7 @@ class Container:
     async def up(self) -> None:
         """Start it and wait until it is ready."""
         self.process.start()
-        await self.process.ready(lambda: url_answers(f"{self.url}/readyz"))
+        await self.process.ready(lambda: url_answers(f"{self.url}/readyz"), 300)
 
     async def healthy(self) -> None:
         """Raise Failed unless the container's health check is content."""
@@ -216,7 +216,7 @@ async def test_a_sync_container_follows_whom_it_was_told(postgres: Postgres, tmp
             networks = (await reply.json(content_type=None))["networks"]
         return [(told["alias"], told["state"]) for told in networks] == [("chez-nous", "live")]
 
-    await wait_until(heard, 20, "the network in the sync")
+    await wait_until(heard, 60, "the network in the sync")
     for each in (sync, registry):
         await each.process.stop()
     for url in urls:

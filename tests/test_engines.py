@@ -137,7 +137,7 @@ async def test_a_child_dies_with_its_parent(tmp_path: Path) -> None:
     async def told() -> bool:
         return (tmp_path / "log").read_text().endswith("\n")
 
-    await parent.ready(told)
+    await parent.ready(told, 300)
     child = Path("/proc", (tmp_path / "log").read_text().strip(), "cmdline")
     assert child.read_bytes()
     parent.kill()
@@ -145,7 +145,7 @@ async def test_a_child_dies_with_its_parent(tmp_path: Path) -> None:
     async def gone() -> bool:
         return not child.exists() or not child.read_bytes()
 
-    await wait_until(gone, 5, "the end of the child")
+    await wait_until(gone, 60, "the end of the child")
 
 
 PARENT = """

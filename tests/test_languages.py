@@ -4,6 +4,8 @@ import ast
 import subprocess
 import sys
 import textwrap
+from collections.abc import Mapping
+from typing import Any
 
 import pytest
 
@@ -12,14 +14,20 @@ from services.languages import CATALOGUE, ROOT, catalogue, choose, say
 from services.messages import placeholders
 
 
-def test_every_message_has_its_french() -> None:
+@pytest.fixture(scope="module")
+def found() -> Mapping[str, Any]:
+    """What is said anywhere, collected once for all tests."""
+    return messages.messages()
+
+
+def test_every_message_has_its_french(found: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """A coordinator reads French whatever goes wrong: no message is without it, nor with other arguments."""
+    monkeypatch.setattr(messages, "messages", lambda: found)
     assert messages.missing() == {}
 
 
-def test_messages_are_really_collected() -> None:
+def test_messages_are_really_collected(found: Mapping[str, Any]) -> None:
     """The list that is checked holds messages of each kind: titles, details, faults, settings, templates."""
-    found = messages.messages()
     assert {
         "The record has changed since you read it.",
         "This parameter is given more than once.",
@@ -68,7 +76,7 @@ def test_every_way_of_saying_a_message_is_seen() -> None:
     }
 
 
-def test_no_translation_is_left_over() -> None:
+def test_no_translation_is_left_over(found: Mapping[str, Any]) -> None:
     """The catalogue holds what is said, and nothing that nobody says any more."""
     from babel.messages.pofile import read_po
 
@@ -76,12 +84,12 @@ def test_no_translation_is_left_over() -> None:
         known = {
             entry.id if isinstance(entry.id, str) else entry.id[0] for entry in read_po(file) if entry.id
         }
-    assert known - messages.messages().keys() == set()
+    assert known - found.keys() == set()
 
 
-def test_translations_are_written_as_french_is() -> None:
+def test_translations_are_written_as_french_is(found: Mapping[str, Any]) -> None:
     """French has its own apostrophe, and a space that does not break before its double signs."""
-    for message in messages.messages():
+    for message in found:
         said = catalogue("fr").gettext(message)
         if "`" not in said and '"' not in said:
             assert "'" not in said

@@ -10,8 +10,7 @@ from services import run
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Weather passes a hundred times faster here, and whatever is logged can be seen."""
-    structlog.reset_defaults()
+    """Weather passes a hundred times faster here."""
     monkeypatch.setattr(run, "FIRST_PAUSE", 0.002)
     monkeypatch.setattr(run, "LONGEST_PAUSE", 0.1)
 
@@ -92,7 +91,7 @@ async def test_a_minute_of_health_ends_an_outage(monkeypatch: pytest.MonkeyPatch
     outage.pause(ConnectionError())
 
     async def loop() -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while outage.failures:
                 await asyncio.sleep(0.01)
 

@@ -4,7 +4,7 @@ import json
 import logging
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from typing import Annotated, Literal
 
@@ -105,14 +105,9 @@ def test_every_setting_can_be_documented() -> None:
 
 
 @pytest.fixture
-def configured() -> Iterator[Callable[[str], None]]:
+def configured(own_logs: None) -> Callable[[str], None]:
     """Begin to log from a level upwards, as a service does, until the end of the test."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield partial(logs.configure, "registry", pretty=False)
-    structlog.reset_defaults()
-    root.handlers[:] = handlers
-    root.setLevel(level)
+    return partial(logs.configure, "registry", pretty=False)
 
 
 def test_a_log_line_is_json_without_secrets(
@@ -194,7 +189,7 @@ def ended(body: str, *, signal: bool = False) -> tuple[int, str]:
             assert process.stdout is not None
             assert process.stdout.readline() == "ready\n"
             process.terminate()
-        _, error = process.communicate(timeout=20)
+        _, error = process.communicate(timeout=120)
         return process.returncode, error
 
 

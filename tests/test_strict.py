@@ -14,7 +14,7 @@ from services import strict
 from services.errors import Fault, Invalid, Malformed
 from services.strict import decode_strict, parse_strict
 
-EXAMPLES = 2000 if os.environ.get("MAILLAGE_SOAK") else 500
+EXAMPLES = 2000 if os.environ.get("MAILLAGE_SOAK") else 200
 
 
 class Inner(Struct, frozen=True, rename={"start": "from"}):

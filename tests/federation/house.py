@@ -44,10 +44,10 @@ class Victim:
             return self.kills <= min(victim.kills for victim in all_of_us) + AHEAD
 
         while self.kills < times:
-            await eventually(turn, 120)
+            await eventually(turn, 600)
             await self.at_work()
             await asyncio.sleep(chance.uniform(0, WORK_S))
-            await eventually(self.awaited, 60)
+            await eventually(self.awaited, 300)
             self.kill()
             self.kills += 1
             await asyncio.sleep(chance.uniform(0, DOWN_S))
@@ -65,7 +65,7 @@ class Victim:
             return seen[-1] > seen[0]
 
         try:
-            await eventually(further, 60)
+            await eventually(further, 300)
         except AssertionError:
             raise AssertionError(f"{self.name} stands still at {seen[-1:]}") from None
 
@@ -104,7 +104,7 @@ class House:
         for part in self.parts:
             await part.start()
         await self.seen_sync().caught_up([self.seen_registry()])
-        await eventually(self.notify_begun, 30)
+        await eventually(self.notify_begun)
 
     async def close(self) -> None:
         """Stop what still runs."""
@@ -180,8 +180,8 @@ class House:
             await self.postgres.start()
         else:
             # It answers until it has noticed, and a server that is killed before that says nothing of it.
-            await eventually(self.noticed, 30)
-        await eventually(self.postgres.answers, 30)
+            await eventually(self.noticed)
+        await eventually(self.postgres.answers)
 
     async def noticed(self) -> bool:
         """Whether the server says of every session that was killed that it lost it."""

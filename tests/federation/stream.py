@@ -23,7 +23,7 @@ def number(message: AbstractIncomingMessage) -> int:
     return int(msgspec.json.decode(message.body)["sequence"])
 
 
-async def read(url: str, *, until: int, seconds: float = 30) -> list[AbstractIncomingMessage]:
+async def read(url: str, *, until: int, seconds: float = 60) -> list[AbstractIncomingMessage]:
     """All messages from the first one on, until event `until` has come."""
     found: list[AbstractIncomingMessage] = []
     there = asyncio.Event()

@@ -239,7 +239,7 @@ async def every_change_is_told(view: list[dict[str, Any]], subscriber: Subscribe
         async def there(each: Subscriber = each) -> bool:
             return await each.poll(0) == changes[-1][0]
 
-        await eventually(there, 30)
+        await eventually(there)
         assert each.told == changes
 
 
@@ -330,7 +330,7 @@ async def test_an_answer_that_was_lost_is_given_again(database_url: str, tmp_pat
         seen = Registry(session, not_ours)
         seen.port = part.port
         async with unheard(part.port, place, headers):
-            (written,) = await eventually(seen.feed, 20)
+            (written,) = await eventually(seen.feed)
             killed(part)
         await part.start()
         headers["Content-Type"] = "application/json"

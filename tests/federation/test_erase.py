@@ -52,7 +52,7 @@ async def nowhere(urls: Sequence[str], text: str) -> None:
         return not any([await holds(url, text) for url in urls])
 
     try:
-        await eventually(gone, 30)
+        await eventually(gone)
     except AssertionError:
         raise AssertionError([await holds(url, text) for url in urls]) from None
 

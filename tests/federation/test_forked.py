@@ -84,8 +84,8 @@ async def test_contradicting_signatures_stop_a_node_as_forked(
         assert await sync.metric("maillage_follow_refused_total") >= len(FORKED)
         networks = await sync.networks()
         assert all("signed" in networks[i.node]["trouble"] for i in impostors.values())
-        assert networks[honest.node]["state"] == "live"
-        await sync.caught_up([honest], 5)
+        await sync.hears(honest.node)
+        await sync.caught_up([honest], 30)
         for name, impostor in impostors.items():
             impostor.lines, impostor.n = honestly[name], 1000
             impostor.answers.clear()

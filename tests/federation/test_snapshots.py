@@ -103,7 +103,7 @@ async def test_snapshots_that_are_being_stored_hold_up_no_events(federation: Fed
 
                 await eventually(storing)
                 await honest.add(name="Pendant ce temps")
-                await sync.caught_up([honest], 5)
+                await sync.caught_up([honest], 30)
         finally:
             await held.close()
         await all_stand(sync, impostors, dict.fromkeys(impostors, ("live", "1.1")))

@@ -10,11 +10,12 @@ from time import monotonic
 from typing import Any
 
 import aio_pika
+import aiohttp
 import asyncpg
 import pytest
 
 from demo.rabbitmq import Vhost
-from services import broker, ledger_store
+from services import broker, fetching, ledger_store
 from services.broker import EXCHANGE, STREAM
 from tests.conftest import Federation
 from tests.engines import Broker
@@ -47,7 +48,7 @@ async def wired(vhost: Vhost) -> AsyncIterator[tuple[Wire, Wire, dict[str, Any]]
         )
 
 
-async def by_amqp(registry: Registry, sync: Sync, seconds: float = 40) -> None:
+async def by_amqp(registry: Registry, sync: Sync, seconds: float = 60) -> None:
     """Wait until a change comes to a sync through RabbitMQ."""
     before = await sync.metric("maillage_follow_events_total", via="amqp")
 
@@ -187,11 +188,11 @@ async def test_a_memory_alarm_holds_up_the_fast_path_only(
             stuck = await registry.metric("maillage_relay_published_total")
             while monotonic() < over:
                 await load.more(10)
-                await sync.caught_up([registry], 10)
+                await sync.caught_up([registry], 30)
             load.ending = True
         assert await registry.metric("maillage_relay_published_total") == stuck
         assert stuck < await head_size(registry, 0) - 50
-        assert load.slowest < 2
+        assert load.slowest < broker.PATIENCE / 2
     finally:
         await asyncio.to_thread(private_rabbitmq.control, "set_vm_memory_high_watermark", "0.6")
     await relayed_to(vhost, registry, await head_size(registry, 0))
@@ -215,7 +216,7 @@ async def test_what_reaches_no_queue_does_not_count(federation: Federation, vhos
         await owner.declare_queue(STREAM, durable=True)
         await asyncio.gather(*(registry.add() for _ in range(150)))
         await eventually(lambda: registry.metric("maillage_relay_failed_total"))
-        await sync.caught_up([registry], 10)
+        await sync.caught_up([registry], 30)
         assert await registry.metric("maillage_relay_published_total") == stands
         assert await relayed_until(registry) == stands
         await owner.queue_delete(STREAM)
@@ -338,9 +339,18 @@ async def test_what_retention_threw_away_comes_by_the_feed(
 
 
 async def test_a_connection_that_went_deaf_is_found_within_35_seconds(
-    federation: Federation, vhost: Vhost
+    federation: Federation, vhost: Vhost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Half-open connections, to a broker and to a feed, are given up for new ones without anybody's help."""
+    """Half-open connections, to a broker and to a feed, are given up for new ones without anybody's help.
+
+    What is waited for is half of it here, and of the 35 seconds the same five are for a busy machine.
+    """
+    patience = fetching.ANSWER
+    assert patience.sock_read is not None
+    shorter = aiohttp.ClientTimeout(patience.total, sock_connect=10, sock_read=patience.sock_read / 2)
+    monkeypatch.setattr(fetching, "ANSWER", shorter)
+    monkeypatch.setattr(fetching, "LONGEST_WAIT", fetching.LONGEST_WAIT / 2)
+    monkeypatch.setattr(broker, "HEARTBEAT_S", broker.HEARTBEAT_S // 2)
     async with wired(vhost) as (relay, readers, settings):
         spoken = await federation.registry(**settings, heartbeat_s=60)
         quiet = await federation.registry(heartbeat_s=60)
@@ -358,10 +368,10 @@ async def test_a_connection_that_went_deaf_is_found_within_35_seconds(
             took = await asyncio.gather(
                 *(anew(one, n, began) for one, n in zip((relay, readers, feed), opened, strict=True))
             )
-            assert max(took) < 35, took
-            await sync.caught_up([spoken, quiet], 10)
+            assert max(took) < 30 / 2 + 5, took
+            await sync.caught_up([spoken, quiet], 30)
             assert (await sync.call("GET", f"/places/{late['id']}"))[0] == 200
-            await by_amqp(spoken, sync, 20)
+            await by_amqp(spoken, sync)
 
 
 class Heard:

@@ -87,7 +87,7 @@ async def test_a_coordinators_edit_reaches_subscribers_of_her_departement(
 
         await one.withdraw(opened)
         await two.change(twin, address={"postcode": "29000"})
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(60):
             while (await next_change(there))[:2] != ("entered", elder):
                 pass
             while (await next_change(here))[0] != "left":

@@ -245,7 +245,7 @@ async def process(settings: Settings, *arguments: str) -> tuple[int, str, str]:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    out, err = await asyncio.wait_for(process.communicate(), 30)
+    out, err = await asyncio.wait_for(process.communicate(), 120)
     assert process.returncode is not None
     return process.returncode, out.decode(), err.decode()
 
@@ -264,7 +264,7 @@ async def serving(settings: Settings) -> AsyncIterator[tuple[Process, int]]:
     )
     assert started.stderr is not None
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(120):
             while b'"serving"' not in (line := await started.stderr.readline()):
                 assert line, "it ended before it served"
         yield started, json.loads(line)["port"]
@@ -290,7 +290,7 @@ async def test_a_registry_ends_when_it_is_told_to(federation: Federation) -> Non
         await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
         process.terminate()
         accepted = set(filter(None, await asyncio.gather(*under_way)))
-        assert await asyncio.wait_for(process.wait(), 10) == 0
+        assert await asyncio.wait_for(process.wait(), 60) == 0
     await registry.start()
     assert accepted
     assert {first["id"], *accepted} <= {e["subject"] for e in await registry.feed()}
@@ -304,7 +304,7 @@ async def test_a_port_in_use_is_told_in_a_line(registry: Registry) -> None:
         env={**os.environ, **env},
         stderr=asyncio.subprocess.PIPE,
     )
-    _, err = await asyncio.wait_for(process.communicate(), 30)
+    _, err = await asyncio.wait_for(process.communicate(), 120)
     assert process.returncode == 2
     assert f"127.0.0.1:{registry.port}" in err.decode().splitlines()[-1]
     assert b"Traceback" not in err

@@ -161,7 +161,7 @@ async def test_a_service_that_signs_no_more(node: Registry) -> None:
         async def told() -> bool:
             return (await visit(main, settled(node))).troubles.get("checkpoint") == "broken"
 
-        await eventually(told, 40)
+        await eventually(told)
     finally:
         await connection.close()
 

@@ -817,7 +817,7 @@ async def process(registry: Registry, *arguments: str) -> tuple[int, str, str]:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    out, err = await asyncio.wait_for(started.communicate(), 60)
+    out, err = await asyncio.wait_for(started.communicate(), 120)
     assert started.returncode is not None
     return started.returncode, out.decode(), err.decode()
 

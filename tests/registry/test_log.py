@@ -287,30 +287,25 @@ async def test_an_idle_log_is_signed_each_heartbeat(federation: Federation) -> N
         return len(seen) >= 3
 
     started = monotonic()
-    await eventually(beats, 10)
+    await eventually(beats)
     assert seen == list(range(seen[0], seen[0] + 3))
     assert monotonic() - started > 1
 
 
-async def test_who_waits_is_told_at_once(registry: Registry) -> None:
-    """A long poll returns within milliseconds of the write, and empty when its time is up."""
+async def test_who_waits_is_told_at_once(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A long poll returns with the write, not at a glance some time later, and empty when its time is up."""
+    monkeypatch.setattr(ledger_http, "GLANCE", 600)
     await registry.add()
 
-    async def waiting() -> tuple[float, bytes]:
-        body = await registry.get("/feed?after=1.1&wait=20")
-        return monotonic(), body
-
-    tasks = [asyncio.create_task(waiting()) for _ in range(10)]
+    tasks = [asyncio.create_task(registry.get("/feed?after=1.1&wait=20")) for _ in range(10)]
     made = await registry.add()
-    written = monotonic()
-    for at, body in await asyncio.gather(*tasks):
-        lines = body.splitlines()
-        assert json.loads(json.loads(lines[0])["raw"])["subject"] == made["id"]
-        assert at - written < 0.5
+    async with asyncio.timeout(15):
+        for body in await asyncio.gather(*tasks):
+            assert json.loads(json.loads(body.splitlines()[0])["raw"])["subject"] == made["id"]
     started = monotonic()
     lines = (await registry.get("/feed?after=1.2&wait=0.3")).splitlines()
     assert len(lines) == 1
-    assert 0.3 <= monotonic() - started < 2
+    assert 0.3 <= monotonic() - started < 15
 
 
 def blocks(text: str) -> Iterator[dict[str, str]]:
@@ -323,7 +318,7 @@ async def listened(registry: Registry, count: int, **headers: str) -> list[dict[
     """The first `count` blocks of the live stream."""
     text = ""
     async with (
-        asyncio.timeout(10),
+        asyncio.timeout(60),
         registry.client.get(registry.url + "/feed/live", headers=headers) as answer,
     ):
         assert answer.status == 200
@@ -363,13 +358,14 @@ async def test_a_silent_stream_says_that_it_lives(
     assert [list(block) for block in found] == [[""]] * 4
 
 
-async def test_the_live_stream_begins_now(registry: Registry) -> None:
-    """Without a position the stream holds what is written from then on."""
+async def test_the_live_stream_begins_now(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a position the stream holds what is written from then on, as it is written."""
+    monkeypatch.setattr(ledger_http, "GLANCE", 600)
     await registry.add()
     async with registry.client.get(registry.url + "/feed/live") as answer:
         assert (await answer.content.readuntil(b"\n\n")).startswith(b":")
         made = await registry.add()
-        block = await asyncio.wait_for(answer.content.readuntil(b"\n\n"), 1)
+        block = await asyncio.wait_for(answer.content.readuntil(b"\n\n"), 10)
         assert made["id"].encode() in block
 
 
@@ -482,7 +478,7 @@ async def test_slow_readers_do_not_hold_a_snapshot_for_ever(
         async def served() -> bool:
             return (await registry.call("GET", "/snapshot", token=None))[0] == 200
 
-        await eventually(served, 40)
+        await eventually(served)
 
 
 async def test_a_cursor_that_means_nothing_is_told(registry: Registry) -> None:
@@ -534,5 +530,5 @@ async def test_heads_of_streams_have_no_body(registry: Registry) -> None:
     """HEAD of the feed, the stream and the snapshot answers at once, with headers only."""
     await registry.add()
     for path in ("/feed", "/feed/live", "/snapshot", "/checkpoint"):
-        async with asyncio.timeout(5), registry.client.head(registry.url + path) as answer:
+        async with asyncio.timeout(30), registry.client.head(registry.url + path) as answer:
             assert (answer.status, await answer.read()) == (200, b""), path

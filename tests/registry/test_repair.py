@@ -123,7 +123,7 @@ async def test_flipped_bits_are_found_told_and_mended(federation: Federation) ->
     assert await repaired(registry) == []
     await registry.add()
     await sync.caught_up([registry])
-    assert (await sync.networks())[registry.node]["state"] == "live"
+    await sync.hears(registry.node)
 
 
 async def test_another_event_in_its_place_is_found_by_the_signed_roots(federation: Federation) -> None:

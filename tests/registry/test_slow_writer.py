@@ -55,11 +55,11 @@ async def test_a_slow_commit_shows_neither_hole_nor_disorder(federation: Federat
                 slow = asyncio.create_task(slow_add(registry, name))
                 quick = [asyncio.create_task(other.add()) for _ in range(8)]
                 quick += [asyncio.create_task(registry.add()) for _ in range(8)]
-                await eventually(lambda: waiting(conn), SLOW_S)
+                await eventually(lambda: waiting(conn))
                 before = watcher.polls
                 status, took = await slow
                 assert (status, took >= SLOW_S) == (wanted, True), (status, took)
-                assert watcher.polls > before + 20, "nobody was looking meanwhile"
+                assert watcher.polls > before + 2, "nobody was looking meanwhile"
                 answers = await asyncio.gather(*quick, return_exceptions=True)
                 # What stood in one batch with the one that failed was not written either, and says so.
                 assert wanted == 503 or not [a for a in answers if isinstance(a, BaseException)]

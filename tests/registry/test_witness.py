@@ -120,7 +120,7 @@ async def test_while_a_witness_is_away_a_region_waits_for_nobody(
         registry = await federation.registry(start=False, witnesses=urls)
         started = monotonic()
         await registry.start()
-        assert monotonic() - started < 10
+        assert monotonic() - started < 30
         assert witness.asked
         assert nonsense.asked
         await registry.add()
