@@ -309,8 +309,10 @@ async def measure(database: str, servers: Sequence[Server], rounds: int) -> dict
     }
 
 
-WORDS = [quote(f"{name} {city}".lower()) for name in NAMES for city in CITIES]
-WORDS += ["mediateque", "fabriq", "hangr%20lyon"]
+WORDS = [
+    *(quote(f"{name} {city}".lower()) for name in NAMES for city in CITIES),
+    *("mediateque", "fabriq", "hangr%20lyon"),
+]
 
 
 async def unchanged(server: Server) -> dict[str, Figure]:

@@ -95,6 +95,7 @@ async def show_history(request: web.Request) -> web.Response:
 
 
 def change(told: Told) -> Change:
+    """An event of a place as answers tell it."""
     kind = KINDS[told.type]
     change = Change(
         cursor=f"{told.epoch}.{told.seq}",
