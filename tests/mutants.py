@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-LEFT_OUT = shutil.ignore_patterns(".venv", ".git", ".demo", ".*_cache", "__pycache__")
+LEFT_OUT = shutil.ignore_patterns(".venv*", "node_modules", ".git", ".demo", ".*_cache", "__pycache__")
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,36 @@ ON_SHELVES = (
     "tests/federation/test_histories.py::test_two_followers_hold_what_the_nodes_say_after_any_history"
 )
 HOSTILE = "tests/federation/test_hostile.py::test_a_broken_node_stops_alone_where_it_stood"
+MAP = "tests/registry/test_map.py::"
 MUTANTS = (
+    Mutant(
+        "half-as-far",
+        "services/registry/store.py",
+        "OR 12742 * asin(",
+        "OR 6371 * asin(",
+        MAP + "test_the_map_and_the_list_say_the_same",
+    ),
+    Mutant(
+        "framed-by-all",
+        "services/pages.py",
+        '("" if framed else ',
+        '("" if True else ',
+        MAP + "test_only_the_frame_may_stand_in_other_sites",
+    ),
+    Mutant(
+        "script-in-data",
+        "services/registry/api/pages.py",
+        '.replace("<", "\\u003c")',
+        "",
+        MAP + "test_a_place_has_a_page",
+    ),
+    Mutant(
+        "focus-lost",
+        "web/static/map/markers.js",
+        "if (focused && !focused.getElement())",
+        "if (false)",
+        "tests/pages/test_map.py::test_the_keyboard_reaches_a_place",
+    ),
     Mutant(
         "gap",
         "services/follow.py",

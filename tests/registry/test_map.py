@@ -51,6 +51,7 @@ async def test_the_map_and_the_list_say_the_same(mapped: Registry) -> None:
         ("license=ODbL-1.0", ["Zèbre"]),
         ("license=etalab-2.0&status=open&family=coworking", ["Été"]),
         ("near=48.11,-1.68,5", ["Été"]),
+        ("near=48.11,-1.68,9", ["Été"]),
         ("near=48.11,-1.68,12", ["Atelier <b>", "Été"]),
         ("near=48.3,-179.0,200", ["Ligne"]),
         ("q=&family=&status=", ["Atelier <b>", "Caché", "Été", "Ligne", "Zèbre"]),
