@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from aiohttp import ClientSession, TCPConnector
-from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, async_playwright, expect
 from yarl import URL
 
 from demo import sample
@@ -18,6 +18,7 @@ from tests.conftest import Federation
 from tests.engines import Server
 from tests.nodes import Registry
 
+DEADLINE_MS = 30_000
 NAME = "Tiers-lieux d’ici"
 Visit = Callable[..., Awaitable[Page]]
 # Three in one building, one elsewhere, one without an address that is told.
@@ -62,6 +63,7 @@ async def here(nodes: Federation) -> Registry:
 async def browser() -> AsyncIterator[Browser]:
     """A real Chromium."""
     async with async_playwright() as playwright:
+        expect.set_options(timeout=DEADLINE_MS)
         # The sandbox of Chromium is not to be had as root, and the pages are our own.
         launched = await playwright.chromium.launch(executable_path=chromium.find(), args=["--no-sandbox"])
         yield launched
@@ -106,7 +108,7 @@ async def visit(browser: Browser, here: Registry, seen: Seen) -> AsyncIterator[V
         context = await browser.new_context(base_url=at or here.url, **{**wanted, **wishes})
         contexts.append(context)
         page = await context.new_page()
-        page.set_default_timeout(20_000)
+        page.set_default_timeout(DEADLINE_MS)
         seen.watch(page)
         await page.goto(path)
         if ready:
