@@ -45,8 +45,8 @@ MUTANTS = (
     ),
     Mutant(
         "script-in-data",
-        "services/registry/api/pages.py",
-        '.replace("<", "\\u003c")',
+        "services/portrait.py",
+        r'.replace("<", "\\u003c")',
         "",
         MAP + "test_a_place_has_a_page",
     ),
