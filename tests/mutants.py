@@ -39,8 +39,8 @@ MUTANTS = (
     Mutant(
         "framed-by-all",
         "services/pages.py",
-        '("" if framed else ',
-        '("" if True else ',
+        "policy if framed else (*policy",
+        "policy if True else (*policy",
         MAP + "test_only_the_frame_may_stand_in_other_sites",
     ),
     Mutant(
