@@ -167,7 +167,7 @@ async def test_a_phone_shows_one_at_a_time(visit: Visit) -> None:
     await accessible(page)
     await page.click("[data-side=list]")
     await page.click("#results a >> nth=0")
-    await expect(page.locator("dl")).to_be_visible()
+    await expect(page.locator("dl").first).to_be_visible()
     assert await page.evaluate(fits)
 
 
