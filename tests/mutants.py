@@ -39,14 +39,14 @@ MUTANTS = (
     Mutant(
         "framed-by-all",
         "services/pages.py",
-        '("" if framed else ',
-        '("" if True else ',
+        "policy if framed else (*policy",
+        "policy if True else (*policy",
         MAP + "test_only_the_frame_may_stand_in_other_sites",
     ),
     Mutant(
         "script-in-data",
-        "services/registry/api/pages.py",
-        '.replace("<", "\\u003c")',
+        "services/portrait.py",
+        r'.replace("<", "\u003c")',
         "",
         MAP + "test_a_place_has_a_page",
     ),
