@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
-from aiohttp import ClientSession
+from aiohttp import ClientSession, TCPConnector
 
 from tests.clients.published import Published, publish
 from tests.conftest import Federation
@@ -16,7 +16,8 @@ from tests.engines import Server
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def published(postgres: Server, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Published]:
     """A sync with three hundred places, at its own public address; nobody writes while it is read."""
-    async with ClientSession() as client:
+    # Services close connections that are idle for ten seconds: none of those may be used again.
+    async with ClientSession(connector=TCPConnector(keepalive_timeout=4)) as client:
         federation = Federation(postgres, client, tmp_path_factory.mktemp("published"))
         yield await publish(federation)
         await federation.end()

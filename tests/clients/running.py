@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 T = TypeVar("T")
-PATIENCE = 120
+PATIENCE = 300
 
 
 async def run(command: Sequence[str], folder: Path | None = None, **environment: str) -> tuple[int, str]:

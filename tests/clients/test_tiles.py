@@ -113,7 +113,6 @@ async def test_a_crowded_tile_shows_one_place_for_each_cell(
     tile, query = Tile(4, 7, 5), "?q=atelier"
     every = decoded(await fetched(published, tile, query))
     monkeypatch.setattr(tiles, "MOST", 3)
-    monkeypatch.setattr(tiles, "CELLS", 2)
     # A query is another one by the order of what it says, so that the answer from before is not given.
     few = decoded(await fetched(published, tile, query + "&family=fablab,coworking,culturel"))
     again = decoded(await fetched(published, tile, query + "&family=coworking,fablab,culturel"))
