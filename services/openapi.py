@@ -45,7 +45,7 @@ _MEANT = {
     "back": "The page to go back to.",
     "bbox": "Only places within west, south, east, north, in degrees.",
     "bucket": "The number of a bucket, 0 to 255.",
-    "color": "The colour of the page that frames the map.",
+    "color": "The colour of the framed map, as six hexadecimal digits.",
     "confirm": "How many places are to be withdrawn: says that so many are meant.",
     "departement": "Only places of any of these départements, by number.",
     "disputed": "Instead, the pairs of which two owners say the contrary.",
