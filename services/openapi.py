@@ -15,7 +15,7 @@ from services.release import release
 from services.routes import As, Handler, Route
 
 REF = "#/components/schemas/{name}"
-OPENAPI_3_0, OPENAPI_3_1 = (f"application/vnd.oai.openapi+json;version={each}" for each in ("3.0", "3.1"))
+OPENAPI_3_0 = "application/vnd.oai.openapi+json;version=3.0"
 LICENSE, LICENSE_TEXT = "Apache-2.0", "https://www.apache.org/licenses/LICENSE-2.0"
 
 _PARAMETER = re.compile(r"\{(\w+)(?::[^{}]*(?:\{[^{}]*\}[^{}]*)*)?\}")

@@ -32,7 +32,7 @@ SENSIBLE: dict[str, Any] = {
 def before_call(context: Any, case: Any, kwargs: dict[str, Any]) -> None:
     """Give the parameters of a right request values that can be meant."""
     query = case.query or {}
-    if case.method.upper() == "TRACE":
+    if case.method.upper() != case.operation.method.upper():
         # Asked for the method alone; an address with all that can be asked is longer than addresses may be.
         query.clear()
     if case.meta is None or case.meta.generation.mode != GenerationMode.POSITIVE:

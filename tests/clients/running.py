@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 T = TypeVar("T")
-PATIENCE = 300
+# On an idle machine the slowest takes half a minute.
+PATIENCE = 900
 
 
 async def run(command: Sequence[str], folder: Path | None = None, **environment: str) -> tuple[int, str]:
