@@ -24,6 +24,7 @@ SENSIBLE: dict[str, Any] = {
     "sortby": ["-name", "updated"],
     "type": ["commun:fablab"],
     "updated": "2026-01-01T00:00:00Z",
+    "verified": "2026-01-01/..",
     "voice": None,
 }
 
