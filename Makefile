@@ -20,7 +20,7 @@ MODULES := assets/node_modules/.package-lock.json
 COMPILE = $(VENV)/bin/uv pip compile pyproject.toml --universal --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-header --quiet
 
-.PHONY: help demo test check bench bench-faces bench-national bench-matching weights soak mutants schemas vendor basemap pins clean
+.PHONY: help demo clients test check bench bench-faces bench-national bench-matching weights soak mutants schemas vendor basemap pins clean
 
 help: ## say what there is to make
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1\t/' | expand -t 24
@@ -57,10 +57,13 @@ $(MODULES): assets/package-lock.json
 demo: $(READY) ## a whole federation on this machine (options: ARGS="--networks 3 --no-broker")
 	@exec $(RUN) -m demo $(ARGS)
 
-test: $(READY) ## the whole suite, on real PostgreSQL and RabbitMQ that it starts itself
+clients: $(READY) ## what the tests read a sync with: npm packages by their lock file, GDAL
+	@$(RUN) -m tests.clients.programs
+
+test: clients ## the whole suite, on real PostgreSQL and RabbitMQ that it starts itself
 	$(RUN) -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
-soak: $(READY) ## the suite with the full counts of injected faults
+soak: clients ## the suite with the full counts of injected faults
 	MAILLAGE_SOAK=1 $(RUN) -m pytest $(ARGS)
 
 check: $(READY) ## style, types, import rules, drift of generated files, pins
@@ -72,6 +75,7 @@ check: $(READY) ## style, types, import rules, drift of generated files, pins
 	$(RUN) -m tests.vectors --check
 	$(VENV)/bin/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 	@! grep -nE '://|--(extra-)?index-url|--find-links|--trusted-host' requirements/*.txt \
+		&& ! grep -n '"resolved"' tests/clients/package-lock.json \
 		|| { echo "a pinned file names a host"; exit 1; }
 
 bench: $(READY) ## measure (options: ARGS)
@@ -89,7 +93,7 @@ bench-matching: $(BENCH_READY) ## measure the matcher beside others, on the labe
 weights: $(BENCH_READY) ## learn the points of the matcher's policy from labelled pairs (options: ARGS="--pairs … --records …")
 	$(BENCH)/bin/python -m bench.learn_weights $(ARGS)
 
-mutants: $(READY) ## hand-made mutants of the important predicates, which the suite must kill
+mutants: clients ## hand-made mutants of the important predicates, which the suite must kill
 	$(RUN) -m tests.mutants $(ARGS)
 
 schemas: $(READY) ## generate schemas/json and schemas/vectors again
@@ -110,4 +114,4 @@ pins: $(READY) ## compile requirements/*.txt again from pyproject.toml
 	$(COMPILE) --extra peers -o requirements/peers.txt
 
 clean: ## remove what the other targets made
-	rm -rf $(VENV) $(BENCH) $(ASSETS) $(PEERS) assets/node_modules .cache .demo .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(BENCH) $(ASSETS) $(PEERS) assets/node_modules tests/clients/node_modules .cache .demo .mypy_cache .ruff_cache .pytest_cache

@@ -15,7 +15,7 @@ from services.release import release
 from services.routes import As, Handler, Route
 
 REF = "#/components/schemas/{name}"
-OPENAPI_3_0, OPENAPI_3_1 = (f"application/vnd.oai.openapi+json;version={each}" for each in ("3.0", "3.1"))
+OPENAPI_3_0 = "application/vnd.oai.openapi+json;version=3.0"
 LICENSE, LICENSE_TEXT = "Apache-2.0", "https://www.apache.org/licenses/LICENSE-2.0"
 
 _PARAMETER = re.compile(r"\{(\w+)(?::[^{}]*(?:\{[^{}]*\}[^{}]*)*)?\}")
@@ -40,11 +40,15 @@ _SAID = {
 # Parameters of a path, and those that mean the same wherever they are asked.
 _MEANT = {
     "after": "Where to read on: the cursor of what was read last, `<epoch>.<number>`.",
+    "area": "Only places in a named area, by its id or its name.",
     "as_of": "As it was at a time (RFC 3339), or at the end of a day in UTC; without it, now.",
     "back": "The page to go back to.",
     "bbox": "Only places within west, south, east, north, in degrees.",
     "bucket": "The number of a bucket, 0 to 255.",
+    "color": "The colour of the framed map, as six hexadecimal digits.",
+    "closed_year": "Only places that closed in this year.",
     "confirm": "How many places are to be withdrawn: says that so many are meant.",
+    "datetime": "Only places of which a network last said something then: a time, a date, or two with a `/` between.",
     "departement": "Only places of any of these départements, by number.",
     "disputed": "Instead, the pairs of which two owners say the contrary.",
     "duplicate": "`accept` adds the place although one like it is there.",
@@ -55,24 +59,35 @@ _MEANT = {
     "id": "The id of a record, or of a place by any record in it.",
     "ids": "Only the places that these ids find.",
     "insee": "Only places in any of these communes, by INSEE code.",
+    "key": "The secret that was told when it was made.",
+    "label": "Only places with any of these labels, by code.",
     "license": "Only what is under any of these licences.",
     "limit": "How many at most.",
     "mapping": "Which column is which field, as JSON.",
     "missing": "What becomes of places that are not in the list any more.",
     "mode": "Whether the list is only looked at, or taken over.",
     "name": "The name of a file.",
+    "near": "Only places around a point: latitude, longitude, kilometres.",
     "network": "Only what is of any of these networks, by id or by the name that this service has for them.",
     "node": "The id of a node.",
     "offset": "How many to pass over first.",
+    "opened_year": "Only places that opened in this year.",
     "page": "The token that the page before gave for the next one.",
+    "photos": "`1` shows photos of other sites, which learn of it.",
     "q": "Only places in whose texts all these words stand, whatever their accents.",
     "record": "Only what is about this record.",
+    "said": "Only places that say something of this field.",
     "since": "Where to read on: the cursor of what was read last, `<epoch>.<number>`.",
     "source": "The name of the list: places that came from it before and are missing now are withdrawn.",
+    "state": "Only what is in this state.",
     "status": "Only places of any of these states.",
+    "table": "The name of a table.",
     "to": "The language.",
+    "type": "Only places of any of these words of networks, or of ones close to them.",
+    "unsaid": "Only places that say nothing of this field.",
     "updated_since": "Only places that changed at or after this time.",
     "v": "The version of a file, so that a new one has a new address.",
+    "verified": "Only places that somebody verified then: a time, a date, or two with a `/` between.",
     "voice": "What this network says is shown first.",
     "wait": "Seconds to wait for something new.",
     "x": "Which tile, from the west.",

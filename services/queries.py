@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from functools import cache
 from math import isfinite
 from types import NoneType, UnionType
-from typing import Any, Union, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin
 
 import msgspec
 from aiohttp import web
@@ -89,6 +89,9 @@ def _parameters(struct: type[Struct] | None) -> dict[str, Any]:
 @cache
 def _said(annotation: Any) -> Any:
     """What a parameter can say: nothing only by being left out, and `null` is a word like others."""
+    if get_origin(annotation) is Annotated:
+        inner, *said = get_args(annotation)
+        return Annotated[(_said(inner), *said)]
     members = tuple(each for each in get_args(annotation) if each is not NoneType)
     return Union[members] if get_origin(annotation) in (Union, UnionType) else annotation  # noqa: UP007
 

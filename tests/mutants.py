@@ -1436,6 +1436,27 @@ MUTANTS = (
         "if False:",
         "tests/registry/test_reports.py::test_what_is_erased_is_reported_nowhere",
     ),
+    Mutant(
+        "null",
+        "services/queries.py",
+        "if each is not NoneType)",
+        "if each)",
+        "tests/test_http.py::test_a_wrong_parameter_is_named",
+    ),
+    Mutant(
+        "tile at the antimeridian",
+        "services/sync/tiles.py",
+        "        x -= side",
+        "        x -= 0",
+        "tests/clients/test_tiles.py::test_tiles_show_every_place_where_it_is",
+    ),
+    Mutant(
+        "tile of many",
+        "services/sync/tiles_store.py",
+        "count(*) AS count, min",
+        "1 AS count, min",
+        "tests/clients/test_tiles.py::test_a_crowded_tile_shows_one_place_for_each_cell",
+    ),
 )
 
 

@@ -196,6 +196,16 @@ def test_the_routes_of_each_service_are_documented(service: str) -> None:
     assert len({(route.method, route.path) for route in routes}) == len(routes)
 
 
+@pytest.mark.parametrize("service", ["registry", "sync", "notify"])
+def test_every_parameter_says_what_it_means(service: str) -> None:
+    """Whoever writes a client is told more of a parameter than its name."""
+    routes = importlib.import_module(f"services.{service}.api").ROUTES
+    for path, methods in document(routes, info(service))["paths"].items():
+        for method, operation in methods.items():
+            for each in operation.get("parameters", ()):
+                assert each["description"] != each["name"], f"{method} {path} does not explain {each['name']}"
+
+
 def test_headers_that_a_route_looks_at_are_told() -> None:
     """Whoever writes a client from the document knows that a change needs If-Match."""
     routes = importlib.import_module("services.registry.api").ROUTES

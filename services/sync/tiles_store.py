@@ -35,6 +35,7 @@ async def thinned(conn: Connection, asked: Asked, box: Box, cells: int) -> list[
     """One place within a box for each cell of a grid of Web Mercator with so many cells around the world."""
     found = _shown(asked, box)
     many = f"{found.argument(cells)}::float8"
+    # Points are found by the index, which takes those that are close for the same.
     rows = await conn.fetch(
         f"""WITH cell AS (
                 SELECT floor((lon + 180) / 360 * {many}), floor(ln(tand(45 + lat / 2)) / pi() / 2 * {many}),
@@ -42,7 +43,8 @@ async def thinned(conn: Connection, asked: Asked, box: Box, cells: int) -> list[
                 FROM view WHERE {found} GROUP BY 1, 2
             )
             SELECT DISTINCT ON (first) {SHOWN}, count FROM cell
-                JOIN view ON lat = first[1] AND lon = first[2] WHERE {found} ORDER BY first, id""",  # noqa: S608
+                JOIN view ON point(lon, lat) ~= point(first[2], first[1]) AND lat = first[1] AND lon = first[2]
+                WHERE {found} ORDER BY first, id""",  # noqa: S608
         *found.arguments,
     )
     return convert(rows, list[Point])

@@ -8,7 +8,7 @@ from yarl import URL
 
 from services import http
 from services.http import DOCUMENTED, Route
-from services.openapi import OPENAPI_3_0, OPENAPI_3_1
+from services.openapi import OPENAPI_3_0
 from services.routes import As
 from services.sync.api.items import GEOJSON, public
 from services.sync.context import SETTINGS
@@ -83,7 +83,7 @@ def landed(request: web.Request) -> web.Response:
         itself(request),
         hyperlink(request, "/", "alternate", HTML, "The places on a map"),
         hyperlink(request, "/api", "service-desc", OPENAPI_3_0, "What can be asked, as OpenAPI 3.0"),
-        hyperlink(request, "/openapi.json", "service-desc", OPENAPI_3_1, "What can be asked, as OpenAPI 3.1"),
+        hyperlink(request, "/openapi.json", "service-desc", JSON, "What can be asked, as OpenAPI 3.1"),
         hyperlink(request, "/docs", "service-doc", HTML, "What can be asked, as a page"),
         hyperlink(request, "/conformance", "conformance", JSON, "The conformance classes that hold"),
         hyperlink(request, "/conformance", f"{REL}/conformance", JSON, "The conformance classes that hold"),
