@@ -135,7 +135,7 @@ async def test_only_the_frame_may_stand_in_other_sites(mapped: Registry) -> None
         _, _, headers = await mapped.call("GET", path, headers=BROWSER)
         policy = headers["Content-Security-Policy"]
         assert ("frame-ancestors" not in policy) is framed
-        assert "img-src 'self' data:" in policy.split("; ")[-1 if framed else -2]
+        assert "img-src 'self' data:" in policy.split("; ")
         assert "Set-Cookie" not in headers
     page = await html(mapped, "/embed?family=fablab&name=Nos+lieux&color=%23AA0000")
     assert "<h1>Nos lieux</h1>" in page
@@ -150,7 +150,7 @@ async def test_a_place_has_a_page(mapped: Registry) -> None:
     page = await html(mapped, f"/p/{added['id']}")
     assert "&lt;/script&gt;&lt;i&gt;Fin" in page
     assert "Un lieu &amp; un café" in page
-    assert page.count("</script>") == 1
+    assert page.count("</script>") == page.count("<script ") == 2
     assert '"name": "\\u003c/script>\\u003ci>Fin"' in page
     assert (await mapped.call("GET", f"/p/{added['id'].partition(':')[2]}", headers=BROWSER))[0] == 200
     await mapped.withdraw(added["id"])
