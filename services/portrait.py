@@ -156,7 +156,7 @@ def show(request: web.Request, portrait: Portrait, networks: Mapping[str, Networ
         images=origins if opened else (),
         asks=asked,
         portrait=portrait,
-        place=dict.fromkeys(Place.__struct_fields__) | portrait.place,
+        place={**dict.fromkeys(Place.__struct_fields__), **portrait.place},
         facts=portrait.facts,
         networks=networks,
         photos=photos,

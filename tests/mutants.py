@@ -28,7 +28,29 @@ ON_SHELVES = (
 )
 HOSTILE = "tests/federation/test_hostile.py::test_a_broken_node_stops_alone_where_it_stood"
 MAP = "tests/registry/test_map.py::"
+PAGES = "tests/pages/"
 MUTANTS = (
+    Mutant(
+        "public-with-gaps",
+        "services/legal.py",
+        "if said.public and (names := missing(said)):",
+        "if said.public and len(names := missing(said)) == len(REQUIRED):",
+        PAGES + "test_legal.py::test_a_public_site_with_a_gap_does_not_start",
+    ),
+    Mutant(
+        "photos-unasked",
+        "services/portrait.py",
+        "images=origins if opened else (),",
+        "images=origins,",
+        PAGES + "test_place.py::test_photos_come_from_elsewhere_only_when_asked_for",
+    ),
+    Mutant(
+        "networks-in-their-own-order",
+        "services/sync/api/federation.py",
+        "(fold(each.name or each.alias), each.node)",
+        "each.node",
+        PAGES + "test_federation.py::test_every_network_stands_there_with_its_state",
+    ),
     Mutant(
         "half-as-far",
         "services/registry/store.py",
@@ -46,7 +68,7 @@ MUTANTS = (
     Mutant(
         "script-in-data",
         "services/portrait.py",
-        r'.replace("<", "\u003c")',
+        r'.replace("<", "\\u003c")',
         "",
         MAP + "test_a_place_has_a_page",
     ),

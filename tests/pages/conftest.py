@@ -9,15 +9,17 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from aiohttp import ClientSession, TCPConnector
-from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, async_playwright, expect
-from yarl import URL
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 
 from demo import sample
 from tests import chromium
 from tests.conftest import Federation
 from tests.engines import Server
 from tests.nodes import Registry
+from tests.pages.looking import Seen
+from tests.pages.view import view
 
+__all__ = ["view"]
 DEADLINE_MS = 30_000
 NAME = "Tiers-lieux d’ici"
 Visit = Callable[..., Awaitable[Page]]
@@ -68,28 +70,6 @@ async def browser() -> AsyncIterator[Browser]:
         launched = await playwright.chromium.launch(executable_path=chromium.find(), args=["--no-sandbox"])
         yield launched
         await launched.close()
-
-
-class Seen:
-    """What a browser did behind the pages: whom it asked, and what it complained of."""
-
-    def __init__(self) -> None:
-        self.asked: list[str] = []
-        self.complaints: list[str] = []
-
-    def origins(self) -> set[str]:
-        """Whom it asked."""
-        return {str(URL(url).origin()) for url in self.asked if not url.startswith(("data:", "blob:"))}
-
-    def watch(self, page: Page) -> None:
-        """Note what happens behind a page from now on."""
-        page.on("request", lambda request: self.asked.append(request.url))
-        page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        page.on("console", self._said)
-
-    def _said(self, said: ConsoleMessage) -> None:
-        if said.type == "error":
-            self.complaints.append(said.text)
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from playwright.async_api import Browser, expect
 from services.http import listening
 from tests.conftest import Federation
 from tests.nodes import Registry
-from tests.pages.conftest import NAME, Seen
-from tests.pages.looking import accessible, shot
+from tests.pages.conftest import NAME
+from tests.pages.looking import Seen, accessible, shot
 from tests.test_boundaries import ROOT
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

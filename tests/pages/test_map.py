@@ -8,8 +8,8 @@ import pytest
 from playwright.async_api import Page, expect
 
 from tests.nodes import Registry
-from tests.pages.conftest import NAME, PLACES, Seen, Visit
-from tests.pages.looking import accessible, shot
+from tests.pages.conftest import NAME, PLACES, Visit
+from tests.pages.looking import Seen, accessible, shot
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest_asyncio
 from msgspec import Struct
+from playwright.async_api import Browser, Page
 
 from tests.conftest import Federation
 from tests.nodes import Registry, Sync, eventually
+from tests.pages.looking import Seen
 
 HERE = {"lat": 47.2184, "lon": -1.5536}
 NORTH: dict[str, Any] = {
@@ -42,6 +45,7 @@ SOUTH: dict[str, Any] = {
 class Together(Struct):
     """The view, its networks, and the records that they have of the one place; `hidden` is left out of the view."""
 
+    browser: Browser
     sync: Sync
     north: Registry
     south: Registry
@@ -50,6 +54,23 @@ class Together(Struct):
     gone: str
     hidden: str
 
+    @asynccontextmanager
+    async def look(
+        self, path: str, *, at: str = "", others: Sequence[str] = (), status: int = 200, **wishes: Any
+    ) -> AsyncIterator[Page]:
+        """A page of the view as a person opens it; it asks nobody but its own site and `others`, by origin."""
+        wanted = {"locale": "fr-FR", "reduced_motion": "reduce", "viewport": {"width": 1280, "height": 800}}
+        url, seen = at or self.sync.url, Seen()
+        context = await self.browser.new_context(base_url=url, **{**wanted, **wishes})
+        page = await context.new_page()
+        seen.watch(page)
+        answer = await page.goto(path)
+        assert answer is not None
+        assert answer.status == status
+        yield page
+        assert seen.origins() <= {url, *others}
+        await context.close()
+
     @property
     def path(self) -> str:
         """The page of the place in the view."""
@@ -57,7 +78,7 @@ class Together(Struct):
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def view(nodes: Federation) -> AsyncIterator[Together]:
+async def view(nodes: Federation, browser: Browser) -> AsyncIterator[Together]:
     """The federation, started once for all tests of pages."""
     north = await nodes.registry(name="Réseau du Nord", contact="nord@reseau.example", slug="nord")
     south = await nodes.registry(name="Tiers-lieux du Sud", contact="https://sud.example/contact", slug="sud")
@@ -83,7 +104,7 @@ async def view(nodes: Federation) -> AsyncIterator[Together]:
     status, answer, _ = await sync.call("POST", "/networks", json={"url": asking.url})
     assert status == 202, answer
     await silent.stop()
-    made = Together(sync, north, south, asking, [one["id"], other["id"]], gone["id"], hidden["id"])
+    made = Together(browser, sync, north, south, asking, [one["id"], other["id"]], gone["id"], hidden["id"])
     await sync.caught_up([north, south])
 
     async def settled() -> bool:

@@ -1,4 +1,4 @@
-"""`/federation`, `/qui-decide`: whom this view listens to and how it goes with them, and who decides what, as pages."""
+"""`/federation`, `/qui-decide`, `/citer`: whom this view listens to, who decides what, how it is cited, as pages."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ from services import licenses, pages
 from services.canonical import fold
 from services.http import Route
 from services.sync import policy
-from services.sync.api import agreement, networks
+from services.sync.api import agreement, cite, networks, wording
 from services.sync.api.networks import Network, Networks
 from services.sync.api.reading import moment
 from services.sync.context import SETTINGS, TRUST
@@ -35,6 +35,13 @@ async def show_federation(request: web.Request) -> web.Response:
 async def show_deciding(request: web.Request) -> web.Response:
     """Who decides what in this view, and what anybody can do who disagrees."""
     return pages.page(request, "deciding.html", **await _context(request))
+
+
+async def show_citing(request: web.Request) -> web.Response:
+    """How to cite this view as it stands now, in words that can be copied."""
+    cited = await cite.standing(request)
+    sentence = wording.sentence(cited, pages.spoken(request))
+    return pages.page(request, "citing.html", cited=cited, sentence=sentence, licence=licenses.licence)
 
 
 async def _context(request: web.Request) -> dict[str, Any]:
@@ -72,4 +79,5 @@ def alphabetical(found: Iterable[Network]) -> list[Network]:
 ROUTES = (
     Route("GET", "/federation", show_federation, replies={200: "text/html"}),
     Route("GET", "/qui-decide", show_deciding, replies={200: "text/html"}),
+    Route("GET", "/citer", show_citing, replies={200: "text/html"}),
 )

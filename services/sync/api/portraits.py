@@ -10,6 +10,7 @@ from msgspec import structs
 from schemas.place import Place
 from schemas.view import Field, View
 from services import follow_store, foreign, http, ledger, pages, portrait
+from services.canonical import fold
 from services.errors import NotFound, Untrue
 from services.follow_store import Node
 from services.http import Route
@@ -106,7 +107,7 @@ def _portrait(
         aliases=rich.aliases,
         steps=told,
         whole=whole,
-        targets=list(_targets(rich, networks)),
+        targets=sorted(_targets(rich, networks), key=lambda target: fold(target.name)),
         licenses=sorted({code for voice in rich.records if (code := _license(voice))}),
         updated=rich.updated,
         words=words,
