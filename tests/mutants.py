@@ -28,6 +28,7 @@ ON_SHELVES = (
 )
 HOSTILE = "tests/federation/test_hostile.py::test_a_broken_node_stops_alone_where_it_stood"
 MAP = "tests/registry/test_map.py::"
+STATS = "tests/sync/test_stats.py::test_what_is_said_is_counted"
 MUTANTS = (
     Mutant(
         "half-as-far",
@@ -1179,7 +1180,7 @@ MUTANTS = (
     ),
     Mutant(
         "unchanged since",
-        "services/sync/history_store.py",
+        "services/sync/stats_store.py",
         "|| id WHERE r.seq <= $1",
         "|| id WHERE r.seq >= $1",
         "tests/sync/test_stats.py::test_the_past_is_what_the_log_told",
@@ -1435,6 +1436,34 @@ MUTANTS = (
         'if self.table == "report" and row["place"] in self.gone.places:',
         "if False:",
         "tests/registry/test_reports.py::test_what_is_erased_is_reported_nowhere",
+    ),
+    Mutant(
+        "date unknown",
+        "services/sync/stats_store.py",
+        "CASE WHEN status <> 'project' THEN '' END) AS opened",
+        "NULL) AS opened",
+        STATS,
+    ),
+    Mutant(
+        "silent record",
+        "services/sync/noting.py",
+        "found.append(Stated(record.id, owner(record.id), observing.said(shown)))",
+        "found.append(Stated(record.id, owner(record.id), ()))",
+        STATS,
+    ),
+    Mutant(
+        "month made up",
+        "services/sync/observing.py",
+        "if len(day) > 4:",
+        "if day:",
+        STATS,
+    ),
+    Mutant(
+        "past by anything",
+        "services/sync/api/stats.py",
+        "if name not in OF_THE_PAST and getattr(query, name) != getattr(Filters(), name):",
+        "if False:",
+        STATS,
     ),
 )
 
