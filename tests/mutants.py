@@ -29,6 +29,9 @@ ON_SHELVES = (
 HOSTILE = "tests/federation/test_hostile.py::test_a_broken_node_stops_alone_where_it_stood"
 MAP = "tests/registry/test_map.py::"
 PAGES = "tests/pages/"
+    ),
+    Mutant(
+STATS = "tests/sync/test_stats.py::test_what_is_said_is_counted"
 MUTANTS = (
     Mutant(
         "public-with-gaps",
@@ -1201,7 +1204,7 @@ MUTANTS = (
     ),
     Mutant(
         "unchanged since",
-        "services/sync/history_store.py",
+        "services/sync/stats_store.py",
         "|| id WHERE r.seq <= $1",
         "|| id WHERE r.seq >= $1",
         "tests/sync/test_stats.py::test_the_past_is_what_the_log_told",
@@ -1478,6 +1481,34 @@ MUTANTS = (
         "count(*) AS count, min",
         "1 AS count, min",
         "tests/clients/test_tiles.py::test_a_crowded_tile_shows_one_place_for_each_cell",
+    ),
+    Mutant(
+        "date unknown",
+        "services/sync/stats_store.py",
+        "CASE WHEN status <> 'project' THEN '' END) AS opened",
+        "NULL) AS opened",
+        STATS,
+    ),
+    Mutant(
+        "silent record",
+        "services/sync/noting.py",
+        "found.append(Stated(record.id, owner(record.id), observing.said(shown)))",
+        "found.append(Stated(record.id, owner(record.id), ()))",
+        STATS,
+    ),
+    Mutant(
+        "month made up",
+        "services/sync/observing.py",
+        "if len(day) > 4:",
+        "if day:",
+        STATS,
+    ),
+    Mutant(
+        "past by anything",
+        "services/sync/api/stats.py",
+        "if name not in OF_THE_PAST and getattr(query, name) != getattr(Filters(), name):",
+        "if False:",
+        STATS,
     ),
 )
 

@@ -24,7 +24,7 @@ PURE = frozenset(
         *(f"services.registry.{name}" for name in ("decide", "cleaning", "headings", "mapping")),
         *(f"services.registry.{name}" for name in ("reading", "rendering")),
         *(f"services.sync.{name}" for name in ("merge", "clusters", "digest", "fields", "items", "policy")),
-        *(f"services.sync.{name}" for name in ("cql", "crs", "outlines", "spans")),
+        *(f"services.sync.{name}" for name in ("cql", "crs", "observing", "outlines", "spans")),
         *(f"services.sync.{name}" for name in ("differences", "records", "copies", "noticing", "explaining")),
         *(f"services.sync.{name}" for name in ("linking", "pairing", "ties")),
         *(f"services.sync.{name}" for name in ("cataloguing", "citing", "rendering")),

@@ -1,4 +1,4 @@
-"""What tables and plots of the observatory say, in French and English. Pure."""
+"""What tables and plots of the observatory say, in French and English."""
 
 from collections.abc import Mapping
 

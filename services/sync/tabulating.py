@@ -1,4 +1,4 @@
-"""The tables of the observatory: what is counted, in words, with the list behind each number, and as CSV. Pure."""
+"""The tables of the observatory: what is counted, in words, with the list behind each number, and as CSV."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 

@@ -8,8 +8,10 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import asyncpg
+
 from tests.conftest import Federation
-from tests.nodes import Sync
+from tests.nodes import Sync, eventually
 from tests.sync.test_api import ITEMS
 from tests.sync.test_upkeep import Life, view_log
 
@@ -257,6 +259,23 @@ async def test_what_is_said_is_counted(federation: Federation) -> None:
     assert (now["places"], now["openings"]["years"], now["closings"]["years"]) == (6, {}, {})
     assert now["coverage"]["networks"][ici.node]["records"] == 4
     assert now["coverage"]["networks"][ici.node]["fields"]["phone"] == 0
+    await _read_off(sync, now)
+
+
+async def _read_off(sync: Sync, now: dict[str, Any]) -> None:
+    """What a version before this one stored, which knew of no such columns, is read off once at the start."""
+    await sync.stop()
+    connection = await asyncpg.connect(sync.settings.database_url)
+    await connection.execute("UPDATE merge SET columns = 1")
+    await connection.execute("UPDATE view SET said = '{}', opened_on = NULL, verified_on = NULL")
+    await connection.execute("DELETE FROM stated")
+    await connection.close()
+    await sync.start()
+
+    async def read() -> bool:
+        return bool(await sync.get("/stats") == now)
+
+    await eventually(read)
 
 
 async def _chosen_alike(sync: Sync, node: str, area: str) -> None:

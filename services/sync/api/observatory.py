@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import nullcontext
 from datetime import date
 from typing import Annotated, Any
 
@@ -17,7 +18,7 @@ from services.postgres import Connection
 from services.routes import Route
 from services.sync import legends, observing, plots
 from services.sync.api import stats
-from services.sync.api.reading import Form, moment
+from services.sync.api.reading import Form, made, moment
 from services.sync.api.selecting import RENAMED
 from services.sync.api.stats import Counted
 from services.sync.context import SETTINGS, TRUST
@@ -112,12 +113,10 @@ async def show_observatory(request: web.Request) -> web.Response:
     """What is counted of the places, now or at a past date: plots, tables, and the list behind each number."""
     query = asked(request, http.asked(request, Counted))
     language = pages.spoken(request)
-    if query.as_of is None:
-        async with moment(request) as conn:
-            context = await _context(request, conn, query, language)
-    else:
-        async with turn(request.app[LEDGER]), moment(request) as conn:
-            context = await _context(request, conn, query, language)
+    # A long way back is long work: few do it at a time.
+    waiting = turn(request.app[LEDGER]) if query.as_of else nullcontext()
+    async with waiting, moment(request) as conn:
+        context = await made(lambda conn: _context(request, conn, query, language), conn)
     return pages.page(request, "observatory.html", **context)
 
 

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from hashlib import sha256
+from typing import TypeVar
 
 import msgspec
 from aiohttp import web
@@ -26,6 +27,7 @@ STANDING = web.RequestKey("standing", Standing)
 # Seconds that an answer may take.
 WITHIN = 20.0
 Make = Callable[[Connection], Awaitable[bytes]]
+T = TypeVar("T")
 
 
 @asynccontextmanager
@@ -73,12 +75,12 @@ async def kept(request: web.Request, make: Make, form: Form = PLAIN) -> web.Resp
         at = request[STANDING]
         if known := _known(request, at, form):
             return known
-        body = await _made(make, conn)
+        body = await made(make, conn)
     request.app[ANSWERS].keep(at, tag := _tag(request, at, form), body)
     return web.Response(body=body, headers=form.headers(tag))
 
 
-async def _made(make: Make, conn: Connection) -> bytes:
+async def made(make: Callable[[Connection], Awaitable[T]], conn: Connection) -> T:
     """The answer; Unavailable where it takes longer than others should wait for their turn."""
     try:
         async with asyncio.timeout(WITHIN):

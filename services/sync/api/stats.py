@@ -1,6 +1,6 @@
 """`/stats`: how many places the view has, now or at a past time, by what is said of them."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 
 import msgspec
@@ -16,7 +16,7 @@ from services.postgres import Connection
 from services.routes import Route
 from services.sync import history_store, items_store, observing, spoken, stats_store, tabulating
 from services.sync.api import past, points
-from services.sync.api.reading import CURSOR, STANDING, Form, kept, moment
+from services.sync.api.reading import CURSOR, STANDING, Form, Make, kept, made, moment
 from services.sync.api.selecting import RENAMED, Filters, mistake, selection
 from services.sync.context import ANSWERS, SETTINGS
 from services.sync.items_store import Asked
@@ -44,9 +44,6 @@ class Counted(Filters, frozen=True, rename=RENAMED):
     """
 
     as_of: Time | None = None
-
-
-Make = Callable[[Connection], Awaitable[bytes]]
 
 
 async def show_stats(request: web.Request) -> web.Response:
@@ -89,7 +86,7 @@ async def told(request: web.Request, query: Counted, make: Make, form: Form | No
         return await kept(request, make, form)
     # A long way back is long work: few do it at a time.
     async with turn(request.app[LEDGER]), moment(request) as conn:
-        body = await make(conn)
+        body = await made(make, conn)
     response = web.Response(body=body, headers=form.headers(""))
     del response.headers["ETag"]
     return response
