@@ -29,8 +29,6 @@ ON_SHELVES = (
 HOSTILE = "tests/federation/test_hostile.py::test_a_broken_node_stops_alone_where_it_stood"
 MAP = "tests/registry/test_map.py::"
 PAGES = "tests/pages/"
-    ),
-    Mutant(
 STATS = "tests/sync/test_stats.py::test_what_is_said_is_counted"
 MUTANTS = (
     Mutant(
