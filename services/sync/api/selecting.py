@@ -7,7 +7,6 @@ from aiohttp import web
 from msgspec import Meta, Struct
 
 from schemas.place import AnyCode, License, Status
-from schemas.subscription import Departement
 from services.errors import Fault, Malformed
 from services.postgres import Connection
 from services.sync import cql, crs, outlines, searching, spoken
@@ -58,7 +57,7 @@ class Filters(Struct, frozen=True, rename=RENAMED):
         None
     )
     insee: Annotated[tuple[str, ...], Meta(description="INSEE codes of communes.")] = ()
-    departement: Annotated[tuple[Departement, ...], Meta(description="Codes of départements.")] = ()
+    departement: Annotated[tuple[str, ...], Meta(description="Codes of départements.")] = ()
     label: Annotated[tuple[AnyCode, ...], Meta(description="Codes of labels.")] = ()
     license: Annotated[
         tuple[License, ...],
