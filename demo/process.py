@@ -19,7 +19,9 @@ from pathlib import Path
 
 POLL_S = 0.02
 # Below those that the kernel gives to whoever asks for any: a port found free here is still free a moment later.
-QUIET = range(10_000, 32_000)
+QUIETEST = QUIET = range(10_000, 32_000)
+# How many of them are for one process that shares them with others.
+SHARE = 2_000
 LOG_TAIL_LINES = 15
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
@@ -222,6 +224,13 @@ async def url_answers(url: str) -> bool:
             return False
 
     return await asyncio.to_thread(ask)
+
+
+def keep_to(number: int) -> None:
+    """Take free ports from a part of the quiet ones that other processes with other numbers do not take from."""
+    global QUIET
+    start = QUIETEST.start + number * SHARE % len(QUIETEST)
+    QUIET = range(start, min(start + SHARE, QUIETEST.stop))
 
 
 def free_port(preferred: int | None = None) -> int:

@@ -17,6 +17,7 @@ import structlog
 from aiohttp import ClientSession, TCPConnector
 from hypothesis import HealthCheck, settings
 
+from demo import process
 from demo.postgres import Postgres
 from demo.postgres import find as find_postgres
 from demo.process import Failed
@@ -60,8 +61,10 @@ def pytest_configure(config: pytest.Config) -> None:
     """Set up this process, and by its environment the workers and services that it starts.
 
     What is temporary is kept in memory, where there is room; Python keeps what it compiles, as services are
-    started by the hundred; no session with PostgreSQL asks for a certificate.
+    started by the hundred; no session with PostgreSQL asks for a certificate; each worker takes ports of its own.
     """
+    worker = getattr(config, "workerinput", {}).get("workerid", "gw0")
+    process.keep_to(int(worker.removeprefix("gw")))
     settings.load_profile("suite")
     if (folder := memory()) is not None:
         os.environ["TMPDIR"], tempfile.tempdir = str(folder), None
