@@ -13,13 +13,17 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 POLL_S = 0.02
 # Below those that the kernel gives to whoever asks for any: a port found free here is still free a moment later.
-QUIETEST = QUIET = range(10_000, 32_000)
+QUIETEST = range(10_000, 32_000)
+# In the order in which they are given out: whoever got one may use it later than the next asks.
+QUIET = deque(QUIETEST)
+QUIET.rotate(random.SystemRandom().randrange(len(QUIET)))
 # How many of them are for one process that shares them with others.
 SHARE = 2_000
 LOG_TAIL_LINES = 15
@@ -230,7 +234,7 @@ def keep_to(number: int) -> None:
     """Take free ports from a part of the quiet ones that other processes with other numbers do not take from."""
     global QUIET
     start = QUIETEST.start + number * SHARE % len(QUIETEST)
-    QUIET = range(start, min(start + SHARE, QUIETEST.stop))
+    QUIET = deque(range(start, min(start + SHARE, QUIETEST.stop)))
 
 
 def free_port(preferred: int | None = None) -> int:
@@ -244,10 +248,13 @@ def free_port(preferred: int | None = None) -> int:
             except OSError:
                 continue
             return port
-    raise Failed(f"no free port from {preferred or QUIET.start} on")
+    raise Failed(f"no free port from {preferred or QUIETEST.start} on")
 
 
-def _wanted(preferred: int | None) -> Sequence[int]:
-    if preferred is None:
-        return random.SystemRandom().sample(QUIET, 500)
-    return range(preferred, min(preferred + 500, 65536))
+def _wanted(preferred: int | None) -> Iterator[int]:
+    if preferred is not None:
+        yield from range(preferred, min(preferred + 500, 65536))
+        return
+    for _ in range(500):
+        QUIET.rotate(-1)
+        yield QUIET[-1]

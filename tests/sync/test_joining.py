@@ -9,9 +9,9 @@ from itertools import permutations
 from typing import Any
 
 import msgspec
-import pytest
 from msgspec.structs import replace
 
+from demo import sample
 from schemas.view import View
 from services.sync import merge
 from services.sync.clusters import Clustering
@@ -254,12 +254,29 @@ def test_a_tie_leads_no_network_systematically() -> None:
 
 
 def real_records() -> list[Record]:
-    """The places of the eleven networks; each list under a node of its own."""
+    """The places of the eleven networks, each list under a node of its own; without them, the demo's."""
+    if not REAL.exists():
+        return [
+            found for number, network in enumerate(sample.networks(11)) for found in _made(number, network)
+        ]
     return [
         found
         for number, file in enumerate(sorted(REAL.glob("*.jsonl")))
         for found in _read(number, file.read_text())
     ]
+
+
+def enough(real: int, invented: int) -> int:
+    """How many there have to be, so that the test shows something: of the lists that are read."""
+    return real if REAL.exists() else invented
+
+
+def _made(number: int, network: sample.Network) -> Iterator[Record]:
+    node = chr(ord("a") + number) * 26
+    for line, said in enumerate(sample.places(network)):
+        digest = sha256(f"{node} {line}".encode()).hexdigest()
+        id = f"{node}:01900000-{line:04x}-7000-8000-{digest[:12]}"
+        yield Record(id, 1, digest, EARLY, msgspec.convert(said, type(place())))
 
 
 def _read(number: int, text: str) -> Iterator[Record]:
@@ -299,17 +316,13 @@ def places_of(records: Sequence[Record]) -> dict[str, View]:
     return merge.views(merge.batch(records, []).clusters, [])
 
 
-needs_lists = pytest.mark.skipif(not REAL.exists(), reason="needs the real lists beside the project")
-
-
-@needs_lists
 def test_the_tests_that_rivals_fail_on_real_lists() -> None:
     """Shuffled, half a year later: not one byte differs but the times, and a good many are one place with others."""
     records = real_records()
-    assert len(records) > 2300
+    assert len(records) > enough(2300, 800)
     view = view_of(records)
     together = Counter(len(msgspec.json.decode(body, type=View).networks) for body in view.values())
-    assert together[2] > 100
+    assert together[2] > enough(100, 50)
     shuffled = random.Random(3).sample(records, len(records))
     assert view_of(shuffled) == view
     later = [replace(r, time=r.time.replace("-03-", "-09-")) for r in records]
@@ -317,7 +330,6 @@ def test_the_tests_that_rivals_fail_on_real_lists() -> None:
     assert moved == {id: msgspec.json.decode(body)["fields"] for id, body in view.items()}
 
 
-@needs_lists
 def test_a_network_that_leaves_moves_its_own_only() -> None:
     """Whichever leaves: others' places keep every byte, those it shared their other members and their elder's id."""
     records = real_records()
@@ -340,18 +352,17 @@ def test_a_network_that_leaves_moves_its_own_only() -> None:
             seen["elder leaves"] += whole.id not in stay
             assert (expected[stay[0]] == whole.id) is (whole.id in stay)
         assert home == expected
-    assert seen["of three networks"] > 10
-    assert min(seen["elder stays"], seen["elder leaves"]) > 300, seen
+    assert seen["of three networks"] >= enough(11, 0)
+    assert min(seen["elder stays"], seen["elder leaves"]) > enough(300, 50), seen
 
 
-@needs_lists
 def test_a_network_that_takes_its_list_back_moves_no_more_than_one_that_leaves() -> None:
     """Without successors its records tie nothing; where it names who takes its place, not even an id moves."""
     records = real_records()
     view = places_of(records)
     elders = Counter(owner(place.id) for place in view.values() if len(place.networks) > 1)
     ((node, most),) = elders.most_common(1)
-    assert most > 100
+    assert most > enough(100, 10)
     stay = {id: [a for a in place.aliases if owner(a) != node] for id, place in view.items()}
     heirs = {a: stay[id][0] for id, place in view.items() for a in place.aliases if stay[id]}
     others = [r for r in records if owner(r.id) != node]
