@@ -23,7 +23,7 @@ POLL_S = 0.02
 QUIETEST = range(10_000, 32_000)
 # In the order in which they are given out: whoever got one may use it later than the next asks.
 QUIET = deque(QUIETEST)
-QUIET.rotate(random.SystemRandom().randrange(len(QUIET)))
+QUIET.rotate(random.SystemRandom().randrange(len(QUIETEST)))
 # How many of them are for one process that shares them with others.
 SHARE = 2_000
 LOG_TAIL_LINES = 15
@@ -232,9 +232,10 @@ async def url_answers(url: str) -> bool:
 
 def keep_to(number: int) -> None:
     """Take free ports from a part of the quiet ones that other processes with other numbers do not take from."""
-    global QUIET
     start = QUIETEST.start + number * SHARE % len(QUIETEST)
-    QUIET = deque(range(start, min(start + SHARE, QUIETEST.stop)))
+    QUIET.clear()
+    QUIET.extend(range(start, min(start + SHARE, QUIETEST.stop)))
+    QUIET.rotate(random.SystemRandom().randrange(len(QUIET)))
 
 
 def free_port(preferred: int | None = None) -> int:
