@@ -22,8 +22,7 @@ POLL_S = 0.02
 # Below those that the kernel gives to whoever asks for any: a port found free here is still free a moment later.
 QUIETEST = range(10_000, 32_000)
 # In the order in which they are given out: whoever got one may use it later than the next asks.
-QUIET = deque(QUIETEST)
-QUIET.rotate(random.SystemRandom().randrange(len(QUIETEST)))
+QUIET: deque[int] = deque()
 # How many of them are for one process that shares them with others.
 SHARE = 2_000
 LOG_TAIL_LINES = 15
@@ -233,9 +232,13 @@ async def url_answers(url: str) -> bool:
 def keep_to(number: int) -> None:
     """Take free ports from a part of the quiet ones that other processes with other numbers do not take from."""
     start = QUIETEST.start + number * SHARE % len(QUIETEST)
+    _take_from(range(start, min(start + SHARE, QUIETEST.stop)))
+
+
+def _take_from(ports: range) -> None:
     QUIET.clear()
-    QUIET.extend(range(start, min(start + SHARE, QUIETEST.stop)))
-    QUIET.rotate(random.SystemRandom().randrange(len(QUIET)))
+    QUIET.extend(ports)
+    QUIET.rotate(random.SystemRandom().randrange(len(ports)))
 
 
 def free_port(preferred: int | None = None) -> int:
@@ -256,6 +259,8 @@ def _wanted(preferred: int | None) -> Iterator[int]:
     if preferred is not None:
         yield from range(preferred, min(preferred + 500, 65536))
         return
+    if not QUIET:
+        _take_from(QUIETEST)
     for _ in range(500):
         QUIET.rotate(-1)
         yield QUIET[-1]
