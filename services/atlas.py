@@ -22,6 +22,8 @@ PAGE = 50
 MOST_POINTS = 50_000
 MOST_OPTIONS = 200
 KILOMETRES = (5, 10, 20, 50, 100)
+Named = Annotated[str, Meta(max_length=200)]
+Colour = Annotated[str, Meta(pattern=r"^#?[0-9a-fA-F]{6}$(?!\n)")]
 FACETS = ("family", "status", "departement", "network", "license", "type")
 
 
@@ -48,8 +50,8 @@ class Paged(Query, frozen=True):
 class Framed(Paged, frozen=True):
     """Which places a framed map shows, under which name and in which colour (`#0b5d51`, with or without `#`)."""
 
-    name: Annotated[str, Meta(max_length=200)] | None = None
-    color: Annotated[str, Meta(pattern=r"^#?[0-9a-fA-F]{6}$(?!\n)")] | None = None
+    name: Named | None = None
+    color: Colour | None = None
 
 
 class Points(Struct, frozen=True):
@@ -156,10 +158,18 @@ def show(request: web.Request, shown: Shown, query: Query, tiles: Tiles | None) 
     return pages.page(request, "map.html", images=_images(tiles), **_context(request, shown, query, tiles))
 
 
-def show_framed(request: web.Request, shown: Shown, query: Framed, tiles: Tiles | None) -> web.Response:
-    """The map as a frame in other sites."""
+def show_framed(
+    request: web.Request,
+    shown: Shown,
+    query: Query,
+    tiles: Tiles | None,
+    *,
+    name: str | None,
+    colour: str | None,
+) -> web.Response:
+    """The map as a frame in other sites, under a name and in a colour of theirs."""
     context = _context(request, shown, query, tiles)
-    title, colour = query.name or shown.title, query.color and "#" + query.color.removeprefix("#").lower()
+    title, colour = name or shown.title, colour and "#" + colour.removeprefix("#").lower()
     full = URL("/").with_query({k: v for k, v in request.query.items() if k not in ("name", "color", "page")})
     context |= {"title": title, "colour": colour, "full": str(full)}
     return pages.page(request, "embed.html", framed=True, images=_images(tiles), **context)

@@ -40,7 +40,8 @@ async def show_map(request: web.Request) -> web.StreamResponse:
 async def show_frame(request: web.Request) -> web.Response:
     """The map of the network's places, to stand inside other sites."""
     asked = http.asked(request, Framed)
-    return atlas.show_framed(request, await shown(request, asked), asked, tiles(request))
+    found = await shown(request, asked)
+    return atlas.show_framed(request, found, asked, tiles(request), name=asked.name, colour=asked.color)
 
 
 def tiles(request: web.Request) -> Tiles | None:

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from schemas.place import AnyCode
 from services import atlas, http, pages
-from services.atlas import Listed, Option, Shown, Tiles
+from services.atlas import Colour, Listed, Named, Option, Shown, Tiles
 from services.http import Route
 from services.postgres import Connection
 from services.sync import items_store, spoken
@@ -23,8 +23,8 @@ from services.sync.observing import Field
 BY_NAME = (Order("name"),)
 
 
-class Mapped(atlas.Paged, frozen=True):
-    """Which places the map shows, and which page of their list; `f=json` is for programs."""
+class Chosen(atlas.Paged, frozen=True):
+    """Which places a map shows, and which page of their list."""
 
     network: tuple[str, ...] = ()
     type: tuple[AnyCode, ...] = ()
@@ -37,26 +37,22 @@ class Mapped(atlas.Paged, frozen=True):
     unsaid: tuple[Field, ...] = ()
     verified: Short | None = None
     datetime: Short | None = None
+
+
+class Mapped(Chosen, frozen=True):
+    """Which places the map shows, and which page of their list; `f=json` is for programs."""
+
     f: Literal["json"] | None = None
 
 
-class Framed(atlas.Framed, frozen=True):
-    """Which places a framed map shows, under which name and in which colour."""
+class Framed(Chosen, frozen=True):
+    """Which places a framed map shows, under which name and in which colour (`#0b5d51`, with or without `#`)."""
 
-    network: tuple[str, ...] = ()
-    type: tuple[AnyCode, ...] = ()
-    area: str | None = None
-    label: tuple[AnyCode, ...] = ()
-    insee: tuple[str, ...] = ()
-    opened_year: Year | None = None
-    closed_year: Year | None = None
-    said: tuple[Field, ...] = ()
-    unsaid: tuple[Field, ...] = ()
-    verified: Short | None = None
-    datetime: Short | None = None
+    name: Named | None = None
+    color: Colour | None = None
 
 
-ASKED = tuple(name for name in Filters.__struct_fields__ if name in Mapped.__struct_fields__)
+ASKED = tuple(name for name in Filters.__struct_fields__ if name in Chosen.__struct_fields__)
 
 
 class _Named(Struct):
@@ -83,7 +79,8 @@ async def show_map(request: web.Request) -> web.Response:
 async def show_frame(request: web.Request) -> web.Response:
     """The map of the view, to stand inside other sites."""
     query = http.asked(request, Framed)
-    return atlas.show_framed(request, await shown(request, query), query, tiles(request))
+    found = await shown(request, query)
+    return atlas.show_framed(request, found, query, tiles(request), name=query.name, colour=query.color)
 
 
 def tiles(request: web.Request) -> Tiles | None:
@@ -92,7 +89,7 @@ def tiles(request: web.Request) -> Tiles | None:
     return Tiles(settings.tiles_url, settings.tiles_attribution) if settings.tiles_url else None
 
 
-async def shown(request: web.Request, query: Mapped | Framed) -> Shown:
+async def shown(request: web.Request, query: Chosen) -> Shown:
     """What the map page shows."""
     filters = Filters(**{name: getattr(query, name) for name in ASKED})
     page = Page(order=BY_NAME, after=after(query.page, BY_NAME), limit=atlas.PAGE + 1)
