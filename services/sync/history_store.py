@@ -1,6 +1,6 @@
 """Every SQL statement that reads the past of the view out of the sync's own log, one function each."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from datetime import datetime
 
 from msgspec import Struct, convert
@@ -159,16 +159,6 @@ async def licenses(conn: Connection) -> list[str]:
     """The licences under which places of the view are, by code."""
     rows = await conn.fetch('SELECT DISTINCT unnest(licenses) COLLATE "C" AS license FROM view ORDER BY 1')
     return [row["license"] for row in rows]
-
-
-async def extent(conn: Connection) -> Sequence[float] | None:
-    """West, south, east and north of the places of the view in degrees; None where none has a position."""
-    row = await conn.fetchrow(
-        "SELECT min(lon) AS west, min(lat) AS south, max(lon) AS east, max(lat) AS north FROM view"
-    )
-    return (
-        None if row is None or row["west"] is None else (row["west"], row["south"], row["east"], row["north"])
-    )
 
 
 async def every_place(conn: Connection, chunk: int) -> AsyncIterator[list[Shown]]:

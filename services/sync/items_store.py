@@ -127,6 +127,11 @@ class Extent(Struct, frozen=True):
     since: datetime
     until: datetime
 
+    @property
+    def box(self) -> Box:
+        """West, south, east, north."""
+        return self.west, self.south, self.east, self.north
+
 
 class Clauses:
     """The conditions of a statement, and their arguments by number."""

@@ -102,7 +102,7 @@ async def _collection(request: web.Request, conn: Connection) -> Collection:
 
 def _covered(extent: items_store.Extent) -> Extent:
     return Extent(
-        Spatial(((extent.west, extent.south, extent.east, extent.north),)),
+        Spatial((extent.box,)),
         Temporal(((ledger.stamp(extent.since), ledger.stamp(extent.until)),)),
     )
 

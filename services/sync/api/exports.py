@@ -14,7 +14,7 @@ from services.errors import NotFound
 from services.files import Draft, Made, Stand
 from services.http import Route
 from services.postgres import Connection
-from services.sync import cataloguing, entries, exporting, history_store
+from services.sync import cataloguing, entries, exporting, history_store, items_store
 from services.sync.api import past, wording
 from services.sync.api.reading import CURSOR, STANDING, moment
 from services.sync.api.stats import Query
@@ -113,12 +113,12 @@ async def show_catalogue(request: web.Request) -> web.Response:
     app = request.app
     async with moment(request) as conn:
         stand, cited = await exporting.state(conn, app[SETTINGS], app[POLICY])
-        extent = await once(request, conn, history_store.extent)
+        extent = await once(request, conn, items_store.extent)
     found = [
         Dataset(name, wording.about(name, "fr"), _listed(app, stand, cited, name)) for name in COLLECTIONS
     ]
     contact = app[SETTINGS].contact
-    body = msgspec.json.encode(cataloguing.catalogue(cited, found, contact, extent))
+    body = msgspec.json.encode(cataloguing.catalogue(cited, found, contact, extent.box if extent else None))
     return http.reply(body, media="application/ld+json", headers={"ETag": tag(body)})
 
 

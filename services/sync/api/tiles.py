@@ -104,7 +104,7 @@ def _told(request: web.Request, extent: Extent | None) -> TileJSON:
         tiles=(f"{where}?{asked}" if asked else where,),
         minzoom=0,
         maxzoom=DEEPEST,
-        bounds=(extent.west, extent.south, extent.east, extent.north) if extent else WORLD,
+        bounds=extent.box if extent else WORLD,
         vector_layers=(Layer(LAYER, "Places; `count` tells for how many one stands.", FIELDS),),
     )
 
