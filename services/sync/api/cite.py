@@ -62,7 +62,7 @@ async def standing(request: web.Request) -> Cited:
     """The view as it stands, to be cited."""
     async with moment(request) as conn:
         _, cited = await exporting.state(conn, request.app[SETTINGS], request.app[POLICY])
-        return exporting.licensed(cited, await once(request, conn, history_store.licenses))
+        return exporting.licensed(cited, await once(request, conn, history_store.licenses, list[str]))
 
 
 def attribution(cited: Cited) -> str:

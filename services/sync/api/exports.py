@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from hashlib import sha256
-from typing import BinaryIO, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import msgspec
 from aiohttp import web
@@ -24,6 +24,7 @@ from services.sync.context import ANSWERS, FILES, PAST, POLICY, SETTINGS
 from services.sync.entries import COLLECTIONS, Reader
 from services.sync.exporting import KINDS, Order
 from services.sync.history_store import Position, Shown
+from services.sync.items_store import Extent
 from services.sync.rendering import File
 
 T = TypeVar("T")
@@ -113,7 +114,7 @@ async def show_catalogue(request: web.Request) -> web.Response:
     app = request.app
     async with moment(request) as conn:
         stand, cited = await exporting.state(conn, app[SETTINGS], app[POLICY])
-        extent = await once(request, conn, items_store.extent)
+        extent = await once(request, conn, items_store.extent, Extent | None)
     found = [
         Dataset(name, wording.about(name, "fr"), _listed(app, stand, cited, name)) for name in COLLECTIONS
     ]
@@ -136,14 +137,16 @@ def _listed(app: web.Application, stand: Stand, cited: Cited, name: str) -> tupl
     )
 
 
-async def once(request: web.Request, conn: Connection, ask: Callable[[Connection], Awaitable[T]]) -> T:
-    """What the database answers, as JSON has it, asked once while the view stands where it does."""
+async def once(
+    request: web.Request, conn: Connection, ask: Callable[[Connection], Awaitable[T]], type: Any
+) -> T:
+    """What the database answers, of this type, asked once while the view stands where it does."""
     answers, at, key = request.app[ANSWERS], request[STANDING], f"once {ask.__name__}"
     known = answers.find(at, key)
     if known is None:
         known = msgspec.json.encode(await ask(conn))
         answers.keep(at, key, known)
-    found: T = msgspec.json.decode(known)
+    found: T = msgspec.json.decode(known, type=type)
     return found
 
 
