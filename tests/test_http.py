@@ -412,7 +412,7 @@ async def test_the_text_of_an_error_stays_inside(
 
 async def test_a_browser_reads_a_page(client: aiohttp.ClientSession) -> None:
     """Who follows a link that leads nowhere reads a page in French; a program reads a problem."""
-    browser = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+    browser = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8", "Accept-Encoding": "identity"}
     async with client.get("/nowhere", headers=browser) as response:
         assert (response.status, response.content_type) == (404, "text/html")
         assert "Il n’y a rien à cette adresse." in await response.text()
