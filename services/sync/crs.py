@@ -4,11 +4,12 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from itertools import pairwise
 from math import isfinite
-from typing import Final, Literal
-
-from pyproj import Transformer
+from typing import TYPE_CHECKING, Final, Literal
 
 from services.sync.outlines import Box, Outline, Ring
+
+if TYPE_CHECKING:
+    from pyproj import Transformer
 
 CRS84: Final = "http://www.opengis.net/def/crs/OGC/1.3/CRS84"
 EPSG = "http://www.opengis.net/def/crs/EPSG/0/"
@@ -39,13 +40,19 @@ def name(uri: str) -> str:
 
 
 @cache
-def _transformer(source: str, target: str) -> Transformer:
+def _transformer(source: str, target: str) -> "Transformer":
+    # As much memory as a sixth of the service, for what most never ask for.
+    from pyproj import Transformer
+
     return Transformer.from_crs(name(source), name(target))
 
 
 def projected(uri: str) -> Callable[[float, float], Point | None]:
     """Longitude and latitude as coordinates of a system, in the order of its axes; None where it has none."""
-    transformer, decimals = _transformer(CRS84, uri), DECIMALS[uri]
+    decimals = DECIMALS[uri]
+    if uri == CRS84:
+        return lambda lon, lat: (round(lon, decimals), round(lat, decimals))
+    transformer = _transformer(CRS84, uri)
 
     def project(lon: float, lat: float) -> Point | None:
         x, y = transformer.transform(lon, lat)
