@@ -61,7 +61,7 @@ clients: $(READY) ## what the tests read a sync with: npm packages by their lock
 	@$(RUN) -m tests.clients.programs
 
 test: clients ## the whole suite, on real PostgreSQL and RabbitMQ that it starts itself
-	$(RUN) -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
+	$(RUN) -m pytest -n $(WORKERS) --dist worksteal --durations 15 $(ARGS)
 
 soak: clients ## the suite with the full counts of injected faults
 	MAILLAGE_SOAK=1 $(RUN) -m pytest $(ARGS)
