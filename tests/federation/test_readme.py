@@ -40,7 +40,8 @@ async def test_the_tour_works() -> None:
         await a_killed_supervisor_leaves_nothing(running)
     _env, search, add, voices, proposed, mistake, feed, changes, client, digests, stopped, preview = outputs
     assert '"FeatureCollection"' in search
-    assert '"numberReturned":2' in search
+    assert search.count('"numberReturned":2') == 2
+    assert '"value":"fablab"' in search
     assert add.count("La Grande Halle du Tour") == 3
     assert len(set(re.findall(r'"rule":"([a-z-]+)"', voices))) > 1
     assert '"alternatives":[{' in voices
