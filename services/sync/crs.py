@@ -65,13 +65,16 @@ def unprojected(uri: str, ring: Sequence[Point]) -> Ring | None:
     """A ring of a system in degrees, longitude first; None where it lies outside of the system."""
     if uri == CRS84:
         return tuple(ring)
-    found = tuple(_transformer(uri, CRS84).transform(x, y) for x, y in ring)
+    # All at once: a point by itself costs more on its way into the library than in it.
+    xs, ys = zip(*ring, strict=True)
+    lons, lats = _transformer(uri, CRS84).transform(xs, ys)
     # What lies outside comes out somewhere else on the globe.
-    back = [_transformer(CRS84, uri).transform(lon, lat) for lon, lat in found]
+    us, vs = _transformer(CRS84, uri).transform(lons, lats)
     near = all(
-        abs(x - u) < TOLERANCE and abs(y - v) < TOLERANCE for (x, y), (u, v) in zip(ring, back, strict=True)
+        abs(x - u) < TOLERANCE and abs(y - v) < TOLERANCE
+        for x, y, u, v in zip(xs, ys, us, vs, strict=True)
     )
-    return found if near else None
+    return tuple(zip(lons, lats, strict=True)) if near else None
 
 
 def drawn(uri: str, box: Box) -> Outline | None:

@@ -8,6 +8,10 @@ from services.postgres import Pool
 from services.sync import store
 
 
+# What an answer costs beside its bytes and its tag: an empty tile takes memory as well.
+SLOT = 200
+
+
 class Standing(Struct, frozen=True, order=True):
     """The position of our own log, and how often what answers lean on has changed beside it."""
 
@@ -62,9 +66,13 @@ class Answers:
         if at != self._at:
             self._kept.clear()
             self._bytes, self._at = 0, at
-        if tag in self._kept or len(answer) > self._most // 4:
+        if tag in self._kept or _size(tag, answer) > self._most // 4:
             return
         self._kept[tag] = answer
-        self._bytes += len(answer)
+        self._bytes += _size(tag, answer)
         while self._bytes > self._most:
-            self._bytes -= len(self._kept.popitem(last=False)[1])
+            self._bytes -= _size(*self._kept.popitem(last=False))
+
+
+def _size(tag: str, answer: bytes) -> int:
+    return SLOT + len(tag) + len(answer)
