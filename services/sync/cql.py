@@ -1,7 +1,7 @@
 """CQL2 text as a condition on flat properties: read by the grammar, checked against what can be asked for. Pure."""
 
 from collections.abc import Callable
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time
 from functools import cache
 from math import isfinite
 from typing import Any, cast
@@ -69,8 +69,6 @@ MOST = 2000
 GEOMETRY = "geometry"
 # How a comparison reads from the other side.
 TURNED = {"=": "=", "<>": "<>", "<": ">", ">": "<", "<=": ">=", ">=": "<="}
-DAY = timedelta(days=1)
-LAST = timedelta(microseconds=1)
 Value = str | float | datetime
 
 
@@ -152,7 +150,7 @@ class Day(Struct, frozen=True):
     @property
     def end(self) -> datetime:
         """Its last moment."""
-        return self.start + DAY - LAST
+        return datetime.combine(self.start, time.max, UTC)
 
 
 Given = str | float | datetime | Day

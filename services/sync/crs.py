@@ -71,8 +71,7 @@ def unprojected(uri: str, ring: Sequence[Point]) -> Ring | None:
     # What lies outside comes out somewhere else on the globe.
     us, vs = _transformer(CRS84, uri).transform(lons, lats)
     near = all(
-        abs(x - u) < TOLERANCE and abs(y - v) < TOLERANCE
-        for x, y, u, v in zip(xs, ys, us, vs, strict=True)
+        abs(x - u) < TOLERANCE and abs(y - v) < TOLERANCE for x, y, u, v in zip(xs, ys, us, vs, strict=True)
     )
     return tuple(zip(lons, lats, strict=True)) if near else None
 

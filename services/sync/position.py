@@ -7,7 +7,6 @@ from msgspec import Struct
 from services.postgres import Pool
 from services.sync import store
 
-
 # What an answer costs beside its bytes and its tag: an empty tile takes memory as well.
 SLOT = 200
 

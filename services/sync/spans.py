@@ -1,15 +1,13 @@
 """`datetime=`: a moment, a day, or a span of them that may be open (OGC API Features, RFC 3339). Pure."""
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time
 
 # In an address that was not encoded, a plus is a space. GDAL ends a date with `T`.
 INSTANT = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2})"
     r"(?:[Tt ](?:([0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?)([Zz]|[-+ ][0-9]{2}:[0-9]{2})?)?)?"
 )
-DAY = timedelta(days=1)
-LAST = timedelta(microseconds=1)
 Span = tuple[datetime | None, datetime | None]
 
 
@@ -38,7 +36,7 @@ def _ends(text: str) -> Span:
     day, clock, zone = match.groups()
     if clock is None:
         start = datetime.fromisoformat(day).replace(tzinfo=UTC)
-        return start, start + DAY - LAST
+        return start, datetime.combine(start, time.max, UTC)
     offset = "+00:00" if zone in (None, "Z", "z") else zone.replace(" ", "+")
     moment = datetime.fromisoformat(f"{day}T{_microseconds(clock)}{offset}").astimezone(UTC)
     return moment, moment

@@ -63,6 +63,7 @@ FILTERS = (
     ("voices between 1 and 2 and TRUE", Every((Between("voices", 1.0, 2.0), cql.Constant(True)))),
     ("updated <= DATE('2026-01-31')", Compare("updated", "<=", EVENING)),
     ("updated > DATE('2026-01-31')", Compare("updated", ">", EVENING)),
+    ("updated > DATE('9999-12-31')", Compare("updated", ">", datetime.max.replace(tzinfo=UTC))),
     ("updated < DATE('2026-01-31')", Compare("updated", "<", MIDNIGHT)),
     ("updated <> DATE('2026-01-31')", Not(Between("updated", MIDNIGHT, EVENING))),
     ("updated IN (DATE('2026-01-31'))", Either((Between("updated", MIDNIGHT, EVENING),))),

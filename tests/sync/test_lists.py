@@ -1,12 +1,15 @@
 """Lists of the view: by each parameter and property, in any order, page by page, while the view changes."""
 
+import json
 import random
+from base64 import urlsafe_b64encode
 from collections.abc import Callable
 from itertools import pairwise
 from math import asin, cos, radians, sin, sqrt
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+from uuid import UUID
 
 import pytest
 from pyproj import Transformer
@@ -169,6 +172,9 @@ CHOICES: tuple[tuple[str, Callable[[dict[str, Any]], bool]], ...] = (
     ("filter=" + quote("updated < DATE('2020-01-01') OR TRUE"), lambda p: True),
     ("datetime=2020-01-01T/..", lambda p: True),
     ("datetime=../2020-01-01", lambda p: False),
+    ("datetime=2020-01-01/9999-12-31", lambda p: True),
+    ("filter=" + quote("updated > DATE('9999-12-31')"), lambda p: False),
+    ("sortby=+id", lambda p: True),
 )
 
 
@@ -291,6 +297,17 @@ async def test_positions_in_other_reference_systems(stocked: Stocked) -> None:
         assert 0 < len(inside) < len(placed)
 
 
+def forged(key: Any) -> str:
+    """A page token that is well made, and that no answer ever gave."""
+    keys = json.dumps([key, f"{'a' * 26}:{UUID(int=0)}"], separators=(",", ":"))
+    return urlsafe_b64encode(keys.encode()).decode().rstrip("=")
+
+
+# What the database cannot be asked about.
+FORGED = (
+    ("voices", 2**63), ("voices", 10**30), ("name", "a\0"), ("updated", "2026-01-31T12:00:00"),
+    ("updated", "0001-01-01T00:00:00+14:00"), ("updated", "9999-12-31T23:59:59-14:00"),
+)  # fmt: skip
 REFUSED = (
     ("sortby=nom", "sortby"), ("sortby=distance", "sortby"), ("properties=nom", "properties"), ("near=91,0,1", "near"),
     ("near=1,2", "near"), ("datetime=hier", "datetime"), ("datetime=2021-01-02/2020-01-01", "datetime"),
@@ -301,6 +318,7 @@ REFUSED = (
     ("page=W10&sortby=name", "page"), ("crs=EPSG:2154", "crs"),
     (f"bbox-crs={EPSG}2154&bbox=0,0,1e12,1e12", "bbox"),
     ("page=WzEsMl0", "page"), ("opened_year=-1", "opened_year"), ("f=html", "f"),
+    *((f"page={forged(key)}&sortby={by}", "page") for by, key in FORGED),
 )  # fmt: skip
 
 

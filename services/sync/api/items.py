@@ -3,7 +3,7 @@
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -18,7 +18,7 @@ from services.sync import changes, items_store, store
 from services.sync.api import places
 from services.sync.api.reading import Form, kept, matched, moment, why_not
 from services.sync.api.seen import as_asked, asked_for
-from services.sync.api.selecting import RENAMED, Filters, mistake, selection
+from services.sync.api.selecting import RENAMED, Count, Filters, mistake, selection
 from services.sync.context import POLICY, SETTINGS
 from services.sync.crs import CRS84, System
 from services.sync.items import PROPERTIES, Shape, shaped
@@ -31,11 +31,11 @@ MOST = 10_000
 MOST_REREAD = 1_000
 MOST_KEYS = 4
 RECORD = re.compile(r"[a-z2-7]{26}:[0-9a-f-]{36}")
-NAMES = frozenset(each.name for each in PROPERTIES)
+NAMES = tuple(each.name for each in PROPERTIES)
 # The values by which places are sorted, as a page token tells them.
-SORTS: dict[str, type] = {
+SORTS: dict[str, Any] = {
     **dict.fromkeys(("name", "city", "postcode", "departement", "status"), str),
-    **dict.fromkeys(("opened_year", "closed_year", "voices"), int),
+    **dict.fromkeys(("opened_year", "closed_year", "voices"), Count),
     **dict.fromkeys(("distance", "relevance"), float),
     "updated": datetime,
 }
@@ -85,7 +85,7 @@ def orders(query: Query) -> tuple[Order, ...]:
     given = query.sortby or (("distance",) if query.near else ("-relevance",) if query.q else ())
     # In an address that was not encoded, a plus is a space.
     found = tuple(
-        Order(key.lstrip("+ -"), down=key.startswith("-")) for key in given if key not in ("id", "+id")
+        Order(key.lstrip("+ -"), down=key.startswith("-")) for key in given if key.lstrip("+ ") != "id"
     )
     for order in found:
         if order.key not in SORTS:
@@ -111,11 +111,18 @@ def after(page: str | None, order: Sequence[Order]) -> tuple[Any, ...] | None:
     except (ValueError, RecursionError):
         found = ("",)
     # The decoder passes over characters that are none of its own.
-    if not RECORD.fullmatch(found[-1]) or token(Row("", b"", found)) != page:
+    if not RECORD.fullmatch(found[-1]) or token(Row("", b"", found)) != page or not all(map(_kept, found)):
         raise mistake(
             "page", "Use the token that the page before gave in its `next` link, with the same query."
         )
     return found
+
+
+def _kept(key: Any) -> bool:
+    """Whether a key is one that the database can have: a text without NUL, a time in UTC."""
+    if isinstance(key, datetime):
+        return key.utcoffset() == timedelta(0)
+    return not isinstance(key, str) or "\0" not in key
 
 
 async def list_items(request: web.Request) -> web.Response:
@@ -140,7 +147,7 @@ async def list_items(request: web.Request) -> web.Response:
 
 def _shape(query: Query) -> Shape:
     """What is told of a feature, and where."""
-    if query.properties is not None and (unknown := sorted(set(query.properties) - NAMES)):
+    if query.properties is not None and (unknown := sorted(set(query.properties).difference(NAMES))):
         args = {"unknown": ", ".join(unknown), "names": ", ".join(NAMES)}
         raise mistake("properties", "There is no {unknown}; there are {names}.", args)
     return Shape(names=query.properties, placed=not query.skip_geometry, system=query.crs)
