@@ -111,6 +111,9 @@ async def test_the_document_names_each_collection(published: Published) -> None:
     assert (await published.sync.get("/openapi.json"))["openapi"].startswith("3.1.")
     items = document["paths"]["/collections/places/items"]["get"]
     assert {each["name"] for each in items["parameters"]} >= {"limit", "bbox", "datetime", *QUERYABLES}
+    # QGIS takes pages of a thousand where it is told that it may, else of the default.
+    (limit,) = (each["schema"] for each in items["parameters"] if each["name"] == "limit")
+    assert limit == {"type": "integer", "minimum": 1, "maximum": 10_000, "default": 100}
     for methods in document["paths"].values():
         for operation in methods.values():
             for each in operation.get("parameters", ()):

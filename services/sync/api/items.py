@@ -48,7 +48,14 @@ class Query(Filters, frozen=True, rename={**RENAMED, "skip_geometry": "skipGeome
     say. `limit` is clamped to 1,000 then, and the other parameters choose among the places as they are shown without.
     """
 
-    limit: Annotated[int, Meta(description="How many at most: clamped to 1 to 10,000.")] = 100
+    # Said, so that GIS programs take large pages, and not refused.
+    limit: Annotated[
+        int,
+        Meta(
+            description="How many at most: clamped to 1 to 10,000.",
+            extra_json_schema={"minimum": 1, "maximum": MOST},
+        ),
+    ] = 100
     page: Annotated[
         str | None, Meta(description="The token that the page before gave in its `next` link.")
     ] = None
