@@ -70,7 +70,7 @@ async def finish(request: web.Request, response: web.Response, *, kept_tag: bool
     (`kept_tag`), so answers that carry one are not compressed.
     """
     tag = response.headers.get(hdrs.ETAG)
-    if tag and _known(request, response, tag):
+    if response.status == 304 or (tag and _known(request, response, tag)):
         response.set_status(304)
         response.body = None
         _vary(response.headers, hdrs.ACCEPT_ENCODING)

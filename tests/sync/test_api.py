@@ -121,6 +121,11 @@ async def test_unchanged_answers_are_not_sent_again(shown: Shown) -> None:
     status, body, headers = await shown.sync.call("GET", f"{ITEMS}?limit=3", headers=again)
     assert (status, body, headers["Merge-Cursor"]) == (304, b"", first["Merge-Cursor"])
     assert (await shown.sync.call("GET", f"{ITEMS}?limit=2", headers=again))[0] == 200
+    # By what it varies is said again, as caches go by what they were told last.
+    for path in ("/facets", f"{ITEMS}?limit=3"):
+        _, _, known = await shown.sync.call("GET", path)
+        status, _, headers = await shown.sync.call("GET", path, headers={"If-None-Match": known["ETag"]})
+        assert (status, known["Vary"] in headers["Vary"]) == (304, True)
     await shown.here.change(shown.ids["Fabrique du Port"], summary="Neuf")
     await shown.sync.caught_up([shown.here])
     status, _, headers = await shown.sync.call("GET", f"{ITEMS}?limit=3", headers=again)

@@ -60,6 +60,10 @@ class Form(Struct, frozen=True):
         placed = {"Content-Crs": f"<{self.crs}>"} if self.crs else {}
         return {"ETag": tag, "Content-Type": self.media, **spoken, **placed}
 
+    def unchanged(self, tag: str) -> dict[str, str]:
+        """What is said where the client has the answer: of its headers those that a 304 has as well (RFC 9110)."""
+        return {k: v for k, v in self.headers(tag).items() if k in ("ETag", "Vary")}
+
 
 PLAIN = Form()
 
@@ -93,7 +97,7 @@ def _known(request: web.Request, at: Standing, form: Form) -> web.Response | Non
     tag = _tag(request, at, form)
     if tag in (http.precondition(request, "If-None-Match") or ()):
         _stand(request, at)
-        return web.Response(status=304, headers={"ETag": tag})
+        return web.Response(status=304, headers=form.unchanged(tag))
     body = request.app[ANSWERS].find(at, tag)
     if body is None:
         return None
