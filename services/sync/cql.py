@@ -1,5 +1,6 @@
 """CQL2 text as a condition on flat properties: read by the grammar, checked against what can be asked for. Pure."""
 
+import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time
 from functools import cache
@@ -47,10 +48,10 @@ name: NAME -> bare | QUOTED -> quoted
     | "DATE"i "(" TEXT ")" -> date
     | "TIMESTAMP"i "(" TEXT ")" -> timestamp
 
-?shape: "POINT"i point_text -> point
-    | "MULTIPOINT"i "(" point_text ("," point_text)* ")" -> points
-    | "POLYGON"i polygon_text -> polygon
-    | "MULTIPOLYGON"i "(" polygon_text ("," polygon_text)* ")" -> multipolygon
+?shape: "POINT"i "Z"i? point_text -> point
+    | "MULTIPOINT"i "Z"i? "(" point_text ("," point_text)* ")" -> points
+    | "POLYGON"i "Z"i? polygon_text -> polygon
+    | "MULTIPOLYGON"i "Z"i? "(" polygon_text ("," polygon_text)* ")" -> multipolygon
     | "BBOX"i "(" NUMBER ("," NUMBER)* ")" -> bbox
     | "ENVELOPE"i "(" NUMBER ("," NUMBER)* ")" -> bbox
 point_text: "(" position ")"
@@ -59,12 +60,14 @@ ring: "(" position ("," position)* ")"
 position: NUMBER NUMBER NUMBER?
 
 COMPARISON: "=" | "<>" | "<=" | ">=" | "<" | ">"
-TEXT: /'(?:[^']|'')*'/
+TEXT: /'(?:\\'|''|[^'])*'/
 NUMBER: /[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?/
 NAME: /[A-Za-z_:][A-Za-z_:0-9.]*/
 QUOTED: /"[^"]+"/
 %ignore /\s+/
 """
+# A quote within a text, either way.
+QUOTE = re.compile(r"\\'|''")
 MOST = 2000
 GEOMETRY = "geometry"
 # How a comparison reads from the other side.
@@ -338,7 +341,7 @@ class _Reading(Transformer[Token, Condition]):
 
 
 def _text(token: Token) -> str:
-    return str(token)[1:-1].replace("''", "'")
+    return QUOTE.sub("'", str(token)[1:-1])
 
 
 def _number(token: Token) -> float:

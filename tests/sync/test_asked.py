@@ -68,6 +68,9 @@ FILTERS = (
     ("updated <> DATE('2026-01-31')", Not(Between("updated", MIDNIGHT, EVENING))),
     ("updated IN (DATE('2026-01-31'))", Either((Between("updated", MIDNIGHT, EVENING),))),
     ("TIMESTAMP('2026-01-31T13:00:00+01:00') = updated", Compare("updated", "=", NOON)),
+    ("city = 'L\\'Haÿ' OR city = 'L''Haÿ'", Either((Compare("city", "=", "L'Haÿ"),) * 2)),
+    ("city LIKE 'L\\'%'", Like("city", "L'%")),
+    ("S_INTERSECTS(geometry, POINT Z(1 2 3))", cql.Touches(boxes=((1.0, 2.0, 1.0, 2.0),))),
     ("S_INTERSECTS(geometry, POINT(1 2))", cql.Touches(boxes=((1.0, 2.0, 1.0, 2.0),))),
     ("s_intersects(BBOX(1,2,3,4), geometry)", cql.Touches(boxes=((1.0, 2.0, 3.0, 4.0),))),
 )  # fmt: skip
