@@ -45,6 +45,12 @@ class Named(Struct, frozen=True):
         return around(self.polygons) if self.polygons else None
 
 
+class Titled(Struct, frozen=True):
+    """What an area is called: read alone, as what is drawn costs a hundred times as much."""
+
+    name: str
+
+
 async def note(work: Work, changed: Sequence[str], latest: Mapping[str, Latest]) -> None:
     """Read these records anew, where they are words or areas."""
     said: dict[type[Term | Area], dict[str, bytes]] = {Term: {}, Area: {}}
@@ -125,18 +131,31 @@ async def meant(conn: Connection, types: Sequence[str]) -> Words:
     )
 
 
+async def titles(conn: Connection) -> list[tuple[str, str]]:
+    """The id and the name of each area of all networks, by name."""
+    found = [
+        (record, msgspec.json.decode(body, type=Titled).name)
+        for record, body in await spoken_store.all_of(conn, "area")
+    ]
+    return sorted(found, key=lambda each: (fold(each[1]), each[0]))
+
+
 async def area(conn: Connection, asked: str) -> Within:
     """A named area, by its record id or its name; Malformed where there is none, or several of that name."""
-    known = await areas(conn)
-    found = [each for each in known if each.record == asked]
-    found = found or [each for each in known if fold(each.area.name) == fold(asked)]
-    if not found:
+    body = await spoken_store.area(conn, asked) or await _called(conn, asked)
+    only = named(asked, body)
+    return Within(polygons=only.polygons, communes=only.area.communes)
+
+
+async def _called(conn: Connection, name: str) -> bytes:
+    found = [record for record, title in await titles(conn) if fold(title) == fold(name)]
+    body = await spoken_store.area(conn, found[0]) if found else None
+    if body is None:
         raise _mistake("No network publishes an area of this id or name: see /areas.")
     if len(found) > 1:
-        ids = ", ".join(each.record for each in found)
+        ids = ", ".join(found)
         raise _mistake("Several areas have this name: give the id of one: {ids}.", {"ids": ids})
-    (only,) = found
-    return Within(polygons=only.polygons, communes=only.area.communes)
+    return body
 
 
 def _mistake(what: str, args: Args | None = None) -> Malformed:

@@ -14,10 +14,12 @@ from uuid import UUID
 import pytest
 from pyproj import Transformer
 
+from services.sync import spoken
 from tests.conftest import Federation
 from tests.nodes import Registry, Sync, eventually, listen_to
 
 ITEMS = "/collections/places/items"
+OUTLINES = spoken._outlines
 CITIES = ("Rennes", "Saint-Étienne", "L'Haÿ-les-Roses", "Brest", "Nantes")
 FAMILIES = ("coworking", "fablab", "culturel", "nourricier")
 NAMES = ("La Médiathèque", "Atelier du Tri", "Fabrique à Œuvres", "Le Hangar", "Café des Brodeuses")
@@ -332,7 +334,9 @@ async def test_what_cannot_be_meant_is_told(federation: Federation) -> None:
         assert "{" not in problem["errors"][0]["detail"], query
 
 
-async def test_named_areas_and_words_of_networks(federation: Federation) -> None:
+async def test_named_areas_and_words_of_networks(
+    federation: Federation, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A drawn area with a hole, a list of communes, by id or name; a word with those said to be close to it."""
     here, there = await federation.registry(), await federation.registry()
     ids = {}
@@ -370,8 +374,14 @@ async def test_named_areas_and_words_of_networks(federation: Federation) -> None
         found = await sync.get(f"{ITEMS}?{query}")
         return sorted(feature["properties"]["name"] for feature in found["features"])
 
+    drawn_for: list[str] = []
+    monkeypatch.setattr(spoken, "_outlines", lambda area: drawn_for.append(area.name) or OUTLINES(area))
     assert await names(f"area={areas['Vallée']}") == ["Dedans"]
     assert await names("area=vallee") == ["Dedans"]
+    # Of all that networks drew, that is what was read.
+    assert drawn_for == ["Vallée", "Vallée"]
+    assert await names("area=metropole") == ["Commune"]
+    assert drawn_for == ["Vallée", "Vallée"]
     assert await names(f"area={areas['Métropole']}") == ["Commune"]
     assert await names("type=ici:atelier") == ["Dedans", "Trou"]
     assert await names("type=la:fab") == ["Trou"]

@@ -111,7 +111,7 @@ async def shown(request: web.Request, query: Chosen) -> Shown:
 
 async def areas(conn: Connection) -> list[Option]:
     """The named areas that can be chosen."""
-    return [Option(value=each.record, label=each.area.name, count=0) for each in await spoken.areas(conn)]
+    return [Option(value=record, label=name, count=0) for record, name in await spoken.titles(conn)]
 
 
 def _listed(item: bytes) -> Listed:

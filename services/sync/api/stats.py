@@ -75,7 +75,7 @@ async def show_table(request: web.Request) -> web.Response:
 
 async def words(conn: Connection, language: Language) -> Words:
     """What people call networks, words and areas."""
-    areas = {each.record: each.area.name for each in await spoken.areas(conn)}
+    areas = dict(await spoken.titles(conn))
     return Words(language, await points.networks(conn), await spoken.labels(conn, language), areas)
 
 
