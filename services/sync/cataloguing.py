@@ -64,11 +64,12 @@ def catalogue(
 
 
 def _dataset(found: Dataset, cited: Cited, contact: str, extent: Sequence[float] | None) -> dict[str, Any]:
-    whole = found.files[0].file
+    whole, id = found.files[0].file, f"{cited.address}exports/dcat.jsonld#{found.name}"
     return {
-        "@id": f"{cited.address}exports/{found.name}",
+        # A part of the catalogue, which is there to be read.
+        "@id": id,
         "@type": "dcat:Dataset",
-        "dct:identifier": f"{cited.address}exports/{found.name}",
+        "dct:identifier": id,
         "dct:title": _french(whole.title),
         "dct:description": _french(found.about),
         "dct:publisher": {"@id": cited.address},

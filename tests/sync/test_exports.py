@@ -353,14 +353,15 @@ async def test_portals_read_the_catalogue(federation: Federation) -> None:
     said: Any = Graph().parse(data=json.dumps(await sync.get("/exports/dcat.jsonld")), format="json-ld")
     catalogue = said.value(None, RDF.type, DCAT.Catalog)
     sets = sorted(said.objects(catalogue, DCAT.dataset))
-    assert [str(each) for each in sets] == [
-        f"https://vue.example/exports/{n}" for n in ("places", "places-etalab")
-    ]
+    # Where their address is followed, there they are told.
+    named = ("places", "places-etalab")
+    assert [str(each) for each in sets] == [f"{catalogue}#{name}" for name in named]
+    assert str(catalogue) == "https://vue.example/exports/dcat.jsonld"
     licenses = (
         "Open Data Commons Open Database License (ODbL)",
         "Licence Ouverte / Open Licence version 2.0",
     )
-    for each, license in zip(sets, licenses, strict=True):
+    for each, name, license in zip(sets, named, licenses, strict=True):
         assert (each, RDF.type, DCAT.Dataset) in said
         assert str(said.value(each, DCTERMS.identifier)) == str(each)
         assert "Vue d'ici" in said.value(each, DCTERMS.title)
@@ -378,7 +379,7 @@ async def test_portals_read_the_catalogue(federation: Federation) -> None:
         ring = json.loads(shapes[0])["coordinates"][0]
         assert (ring[0], ring[2], ring[4]) == ([-2.0, 47.25], [-1.5, 48.0], [-2.0, 47.25])
         found = sorted(str(said.value(d, DCAT.downloadURL)) for d in said.objects(each, DCAT.distribution))
-        assert found == sorted(f"{each}.{ending}" for ending in ENDINGS)
+        assert found == sorted(f"https://vue.example/exports/{name}.{ending}" for ending in ENDINGS)
     table = URIRef("https://vue.example/exports/places.csv")
     assert said.value(table, DCAT.byteSize) == Literal(length, datatype=XSD.nonNegativeInteger)
     assert said.value(table, DCAT.mediaType) == URIRef(

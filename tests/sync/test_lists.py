@@ -14,6 +14,7 @@ from uuid import UUID
 import pytest
 from pyproj import Transformer
 
+from schemas.vocabulary import Area
 from services.sync import spoken
 from tests.conftest import Federation
 from tests.nodes import Registry, Sync, eventually, listen_to
@@ -375,7 +376,12 @@ async def test_named_areas_and_words_of_networks(
         return sorted(feature["properties"]["name"] for feature in found["features"])
 
     drawn_for: list[str] = []
-    monkeypatch.setattr(spoken, "_outlines", lambda area: drawn_for.append(area.name) or OUTLINES(area))
+
+    def outlined(area: Area) -> Any:
+        drawn_for.append(area.name)
+        return OUTLINES(area)
+
+    monkeypatch.setattr(spoken, "_outlines", outlined)
     assert await names(f"area={areas['Vallée']}") == ["Dedans"]
     assert await names("area=vallee") == ["Dedans"]
     # Of all that networks drew, that is what was read.
