@@ -166,6 +166,11 @@ async def test_a_place_shows_every_voice_as_it_was_spoken(shown: Shown) -> None:
     status, item, headers = await shown.sync.call("GET", f"{ITEMS}/{second['id']}")
     assert (status, item["id"]) == (200, first)
     assert headers["Link"] == f'<{ITEMS}/{first}>; rel="canonical"'
+    known = {"If-None-Match": headers["ETag"]}
+    assert (await shown.sync.call("GET", f"{ITEMS}/{first}", headers=known))[0] == 304
+    # Told in another system it is another answer.
+    elsewhere = f"{ITEMS}/{first}?crs=http://www.opengis.net/def/crs/EPSG/0/2154"
+    assert (await shown.sync.call("GET", elsewhere, headers=known))[0] == 200
 
 
 async def test_whom_it_listens_to_is_public(shown: Shown) -> None:

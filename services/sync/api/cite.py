@@ -11,8 +11,8 @@ from services.http import Route
 from services.licenses import Licence, licence
 from services.sync import citing, exporting, history_store
 from services.sync.api import wording
-from services.sync.api.exports import once, tag
-from services.sync.api.reading import moment
+from services.sync.api.exports import once
+from services.sync.api.reading import etag, moment
 from services.sync.citing import Cited, Network
 from services.sync.context import POLICY, SETTINGS
 from services.sync.entries import COLLECTIONS
@@ -49,13 +49,13 @@ async def show_citation(request: web.Request) -> web.Response:
     text = Text(fr=wording.sentence(cited, "fr"), en=wording.sentence(cited, "en"))
     csl = citing.csl(cited, wording.title(cited.name, "fr"))
     body = msgspec.json.encode({**msgspec.to_builtins(cited), "text": text, "csl": csl})
-    return http.reply(body, headers={"ETag": tag(body)})
+    return http.reply(body, headers={"ETag": etag(body)})
 
 
 async def show_attribution(request: web.Request) -> web.Response:
     """Whose data the files are, under which licences, in French and English: to be passed on beside a file."""
     body = attribution(await standing(request)).encode()
-    return http.reply(body, media="text/plain; charset=utf-8", headers={"ETag": tag(body)})
+    return http.reply(body, media="text/plain; charset=utf-8", headers={"ETag": etag(body)})
 
 
 async def standing(request: web.Request) -> Cited:

@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
-from hashlib import sha256
 from typing import Any, BinaryIO, TypeVar
 
 import msgspec
@@ -16,7 +15,7 @@ from services.http import Route
 from services.postgres import Connection
 from services.sync import cataloguing, entries, exporting, history_store, items_store
 from services.sync.api import past, wording
-from services.sync.api.reading import CURSOR, STANDING, moment
+from services.sync.api.reading import CURSOR, STANDING, etag, moment
 from services.sync.api.stats import Query
 from services.sync.cataloguing import Dataset, Distribution
 from services.sync.citing import Cited
@@ -120,7 +119,7 @@ async def show_catalogue(request: web.Request) -> web.Response:
     ]
     contact = app[SETTINGS].contact
     body = msgspec.json.encode(cataloguing.catalogue(cited, found, contact, extent.box if extent else None))
-    return http.reply(body, media="application/ld+json", headers={"ETag": tag(body)})
+    return http.reply(body, media="application/ld+json", headers={"ETag": etag(body)})
 
 
 def _listed(app: web.Application, stand: Stand, cited: Cited, name: str) -> tuple[Distribution, ...]:
@@ -148,11 +147,6 @@ async def once(
         answers.keep(at, key, known)
     found: T = msgspec.json.decode(known, type=type)
     return found
-
-
-def tag(body: bytes) -> str:
-    """The ETag of an answer."""
-    return f'"{sha256(body).hexdigest()[:32]}"'
 
 
 FORMS = tuple(kind.media.partition(";")[0] for kind in KINDS.values())

@@ -16,7 +16,7 @@ from services.http import Route
 from services.postgres import Connection
 from services.sync import changes, items_store, store
 from services.sync.api import places
-from services.sync.api.reading import Form, kept, matched, moment, why_not
+from services.sync.api.reading import Form, etag, kept, matched, moment, why_not
 from services.sync.api.seen import as_asked, asked_for
 from services.sync.api.selecting import RENAMED, Count, Filters, mistake, selection
 from services.sync.context import POLICY, SETTINGS
@@ -209,7 +209,7 @@ async def show_item(request: web.Request) -> web.Response:
 
     async with moment(request) as conn:
         body = await answer(conn)
-    return http.reply(body, media=GEOJSON, headers=headers)
+    return http.reply(body, media=GEOJSON, headers={**headers, "ETag": etag(body)})
 
 
 ROUTES = (

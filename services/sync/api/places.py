@@ -1,6 +1,5 @@
 """`/places/{id}`: a merged place with every voice, and where each value comes from."""
 
-from hashlib import sha256
 from typing import Any, Literal
 
 import msgspec
@@ -20,7 +19,7 @@ from services.postgres import Connection
 from services.sync import fields, merge, store
 from services.sync.api import history
 from services.sync.api.links import Link, links
-from services.sync.api.reading import moment, why_not
+from services.sync.api.reading import etag, moment, why_not
 from services.sync.api.seen import as_asked, asked_for
 from services.sync.context import POLICY
 from services.sync.policy import Policy
@@ -109,7 +108,7 @@ async def show_place(request: web.Request) -> web.Response:
     body = msgspec.json.encode(found.rich)
     headers = {
         "Link": f'</places/{found.view.id}>; rel="canonical"',
-        "ETag": f'"{sha256(body).hexdigest()[:32]}"',
+        "ETag": etag(body),
         "Vary": "Accept",
     }
     return http.reply(body, headers=headers)

@@ -105,6 +105,11 @@ def _known(request: web.Request, at: Standing, form: Form) -> web.Response | Non
     return web.Response(body=body, headers=form.headers(tag))
 
 
+def etag(body: bytes) -> str:
+    """The ETag of an answer that is made anew each time: of what it says."""
+    return f'"{sha256(body).hexdigest()[:32]}"'
+
+
 def _tag(request: web.Request, at: Standing, form: Form) -> str:
     said = f"{at} {request.raw_path} {form.media} {form.language}"
     return f'"{sha256(said.encode()).hexdigest()[:32]}"'
