@@ -6,9 +6,10 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from aiohttp import web
+from aiohttp.http_exceptions import LineTooLong
 
 from services import problems
-from services.errors import Args, Malformed, Misconfigured
+from services.errors import Args, Failure, Malformed, Misconfigured
 from services.problems import Crashed
 
 # aiohttp closes a connection that has waited this long for a request to be complete in its headers, counted
@@ -61,11 +62,16 @@ class _Connection(web.RequestHandler):
         if request.writer.output_size > 0:
             # Whoever began the answer has logged why; all that is left is to cut it.
             raise ConnectionResetError("an answer failed after it had begun") from exc
-        failure = Malformed("This is not an HTTP request.") if status == 400 else Crashed()
-        answer = problems.response(failure, request.headers.get("Accept-Language"))
+        answer = problems.response(_failure(status, exc), request.headers.get("Accept-Language"))
         answer.headers["Server"] = "maillage"
         answer.force_close()
         return answer
+
+
+def _failure(status: int, exc: BaseException | None) -> Failure:
+    if isinstance(exc, LineTooLong):
+        return Malformed("The address or a header is too long: ask in other words, or for less at a time.")
+    return Malformed("This is not an HTTP request.") if status == 400 else Crashed()
 
 
 class _Refusal(asyncio.Protocol):

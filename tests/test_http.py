@@ -615,6 +615,11 @@ async def test_what_is_not_http_is_a_problem_too() -> None:
             assert b"urn:maillage:problem:malformed" in answer
             assert b"aiohttp" not in answer.lower()
             assert b"python" not in answer.lower()
+        for long in (b"GET /livez?ids=%b HTTP/1.1\r\n\r\n", b"GET / HTTP/1.1\r\nX: %b\r\n\r\n"):
+            answer = await raw(port, long % (b"a" * 9000))
+            assert answer.startswith((b"HTTP/1.1 400 ", b"HTTP/1.0 400 "))
+            assert b"too long" in answer
+            assert b"aaaa" not in answer
 
 
 async def test_headers_have_a_deadline() -> None:
