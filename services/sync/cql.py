@@ -331,7 +331,7 @@ class _Reading(Transformer[Token, Condition]):
             outline = crs.drawn(self._system, flat(numbers))
             if outline is None:
                 raise _mistake("This box lies outside of its reference system.")
-            return Touches(polygons=(outline,))
+            return Touches(crs.inside(outline), (outline,))
         return Touches(boxes=(_box(crs.turned(self._system, flat(numbers))),))
 
     def _ring(self, points: list[list[float]]) -> list[list[float]]:

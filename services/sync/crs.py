@@ -89,6 +89,19 @@ def drawn(uri: str, box: Box) -> Outline | None:
     return None if found is None else (found,)
 
 
+def inside(outline: Outline) -> tuple[Box, ...]:
+    """The box of degrees within a drawn one, where most of its points are: they are not held against its edges."""
+    (ring,) = outline
+    south, east, north, west = (ring[i * STEPS : (i + 1) * STEPS + 1] for i in range(4))
+    box = (
+        max(lon for lon, _ in west),
+        max(lat for _, lat in south),
+        min(lon for lon, _ in east),
+        min(lat for _, lat in north),
+    )
+    return (box,) if box[0] < box[2] and box[1] < box[3] else ()
+
+
 def turned(uri: str, box: Box) -> Box:
     """A box in degrees, longitude first, of one in the order of its system's axes."""
     return (box[1], box[0], box[3], box[2]) if uri == f"{EPSG}4326" else box

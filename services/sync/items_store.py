@@ -39,8 +39,9 @@ class Near(Struct, frozen=True):
 
 
 class Within(Struct, frozen=True):
-    """An area: polygons, each an outer ring and its holes, or communes by INSEE code."""
+    """An area: boxes and polygons, each an outer ring and its holes, or communes by INSEE code."""
 
+    boxes: tuple[Box, ...] = ()
     polygons: tuple[tuple[Ring, ...], ...] = ()
     communes: tuple[str, ...] = ()
 
@@ -242,7 +243,9 @@ def in_box(found: Clauses, box: Box) -> str:
 
 
 def _within(found: Clauses, area: Within) -> str:
-    parts = [
+    # In this order, as a box is held against many times faster than what is drawn by a thousand points.
+    parts = [in_box(found, box) for box in area.boxes]
+    parts += [
         " AND NOT ".join(
             f"{found.argument(asyncpg.Polygon(*ring))}::polygon @> point(lon, lat)" for ring in rings
         )

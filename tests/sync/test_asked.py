@@ -1,6 +1,7 @@
 """What a query says: spans of time, filters, boxes, words; without a service."""
 
 from datetime import UTC, datetime
+from itertools import product
 
 import pytest
 
@@ -134,6 +135,30 @@ def test_what_is_near_lies_in_the_box_around_it() -> None:
     west, south, east, north = near_box(Near(60, 10, 111))
     assert east - west == pytest.approx(4, abs=0.05)
     assert north - south == pytest.approx(2, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    "box",
+    [
+        (100_000, 6_000_000, 1_200_000, 7_100_000),
+        (350_000, 6_780_000, 351_000, 6_781_000),
+        (0, 5_000_000, 1, 8_000_000),
+    ],
+)  # fmt: skip
+def test_most_of_a_drawn_box_is_a_box_of_degrees(box: tuple[float, float, float, float]) -> None:
+    """Its corners lie in the drawn one, which is not much larger; one that is drawn inside out has none."""
+    system = crs.PROJECTED[1]
+    outline = crs.drawn(system, box)
+    assert outline is not None
+    for west, south, east, north in crs.inside(outline):
+        for lon, lat in product((west, east), (south, north)):
+            x, y = crs.projected(system)(lon, lat) or (0, 0)
+            assert box[0] - 0.5 <= x <= box[2] + 0.5
+            assert box[1] - 0.5 <= y <= box[3] + 0.5
+    assert len(crs.inside(outline)) == (box[2] - box[0] > 1)
+    turned = crs.drawn(system, (box[2], box[3], box[0], box[1]))
+    assert turned is not None
+    assert crs.inside(turned) == ()
 
 
 def test_maps_of_the_whole_world_may_ask_for_more() -> None:

@@ -162,7 +162,7 @@ def _box(numbers: Sequence[float] | None, system: str) -> tuple[Box | None, tupl
         outline = crs.drawn(system, outlines.flat(numbers))
         if outline is None:
             raise mistake("bbox", "This box lies outside of its reference system.")
-        return None, (Within(polygons=(outline,)),)
+        return None, (Within(crs.inside(outline), (outline,)),)
     found = outlines.box(crs.turned(system, outlines.flat(numbers)))
     if found is None:
         raise mistake("bbox", "A bbox is west,south,east,north in degrees, south not above north.")
