@@ -20,7 +20,8 @@ from pathlib import Path
 
 POLL_S = 0.02
 # Below those that the kernel gives to whoever asks for any: a port found free here is still free a moment later.
-QUIETEST = range(10_000, 32_000)
+# And above 10080, which browsers refuse to open.
+QUIETEST = range(10_100, 32_000)
 # In the order in which they are given out: whoever got one may use it later than the next asks.
 QUIET: deque[int] = deque()
 # How many of them are for one process that shares them with others.

@@ -13,6 +13,7 @@ from yarl import URL
 from schemas.place import Code, License, Status
 from schemas.subscription import Departement
 from services import pages
+from services.canonical import fold
 from services.communes import departement_name
 from services.errors import Fault, Malformed
 from services.landmarks import LICENSES, WORDS
@@ -25,6 +26,9 @@ KILOMETRES = (5, 10, 20, 50, 100)
 Named = Annotated[str, Meta(max_length=200)]
 Colour = Annotated[str, Meta(pattern=r"^#?[0-9a-fA-F]{6}$(?!\n)")]
 FACETS = ("family", "status", "departement", "network", "license", "type")
+CHOSEN = tuple(name for name in FACETS if name != "type")
+# What the form of the map asks for; an address can ask for more.
+ASKED = frozenset(("q", "near", "area", *CHOSEN))
 
 
 class Query(Struct, frozen=True):
@@ -189,7 +193,11 @@ def _context(request: web.Request, shown: Shown, query: Query, tiles: Tiles | No
         "prefix": shown.prefix,
         "query": query,
         "chosen": chosen,
-        "options": {name: _with_chosen(name, shown, chosen, language) for name in FACETS if name != "type"},
+        "options": {
+            name: _with_chosen(name, shown, chosen, language) for name in CHOSEN if name in shown.facets
+        },
+        "named": {option.value: option.label for option in shown.facets.get("type", ())},
+        "others": {name: value for name, value in chosen.items() if name not in ASKED},
         "following": following and str(following),
         "first": str(request.rel_url.with_query(chosen)) if request.query.get("page") else None,
         "tiles": tiles and msgspec.to_builtins(tiles),
@@ -206,4 +214,5 @@ def _with_chosen(facet: str, shown: Shown, chosen: Mapping[str, str], language: 
     if said and all(option.value != said for option in known):
         words = ", ".join(label(facet, value, language) for value in re.split(",", said))
         known.insert(0, Option(value=said, label=words, count=0))
-    return known
+    # Which network says most is no reason to name it first.
+    return sorted(known, key=lambda option: fold(option.label)) if facet == "network" else known

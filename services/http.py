@@ -148,7 +148,9 @@ def application(
     app.on_shutdown.append(lambda _: _let_go(reading))
     app[METRICS] = registry
     app[DOCUMENTED] = Documented(every, openapi.info(service, contact))
-    app[pages.SITE] = pages.Site((contact or {}).get("name", ""), frozenset(route.path for route in every))
+    app[pages.SITE] = pages.Site(
+        (contact or {}).get("name", ""), paths=frozenset(route.path for route in every)
+    )
     app[_WEATHER] = _Weather()
     ProcessCollector(registry=registry)
     app.on_response_prepare.append(_headers(cors=cors))

@@ -31,9 +31,10 @@ _POLICY = "default-src 'self'; object-src 'none'; base-uri 'none'; form-action '
 
 
 class Site(Struct, frozen=True):
-    """What the pages of a service are parts of: who answers here, and the paths that lead somewhere."""
+    """What the pages of a service are parts of: who answers here, at which address, and the paths there are."""
 
     name: str = ""
+    url: str = ""
     paths: frozenset[str] = frozenset()
 
 

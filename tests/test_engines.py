@@ -15,9 +15,14 @@ from aiormq.exceptions import ChannelAccessRefused
 
 from demo import debian, postgres, rabbitmq
 from demo.postgres import Postgres
-from demo.process import Failed, Process, wait_until
+from demo.process import QUIETEST, Failed, Process, wait_until
 from demo.rabbitmq import Vhost
 from tests.engines import Broker, postgres_in
+
+
+def test_browsers_open_every_port_that_is_given_out() -> None:
+    """Of the ports that Chromium refuses, the highest lies below all that tests and demo take."""
+    assert QUIETEST.start > 10_080
 
 
 async def test_a_database_is_empty_and_its_own(postgres: Postgres, database_url: str) -> None:

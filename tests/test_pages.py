@@ -38,6 +38,8 @@ async def test_a_service_documents_itself(client: aiohttp.ClientSession) -> None
         assert response.content_type == "text/html"
         text = await response.text()
     assert all(path in text for path in found["paths"])
+    # What is English in a French page is read out as English.
+    assert text.count('</code> <span lang="en">') == sum(map(len, found["paths"].values()))
 
 
 async def test_the_page_needs_nothing_from_elsewhere(client: aiohttp.ClientSession) -> None:

@@ -56,7 +56,8 @@ def build(pool: Pool, settings: Settings, pen: Pen, node: str) -> web.Applicatio
         api.ROUTES, service="registry", ready=ready, authenticate=authenticate, contact=contact
     )
     bell = Bell()
-    app[LEGAL], app[pages.SITE] = settings, structs.replace(app[pages.SITE], name=settings.name)
+    app[LEGAL] = settings
+    app[pages.SITE] = structs.replace(app[pages.SITE], name=settings.name, url=settings.url.rstrip("/"))
     app[POOL], app[SETTINGS], app[NODE] = pool, settings, node
     app[TOKENS] = Tokens(pool)
     app[DOOR] = Door(settings.proxies, monotonic, app[http.METRICS])

@@ -104,7 +104,8 @@ def build(
     app = http.application(api.ROUTES, service="sync", ready=ready, contact=contact, cors=True)
     app.on_response_prepare.append(reading.name_moment)
     metrics = app[http.METRICS]
-    app[LEGAL], app[pages.SITE] = settings, structs.replace(app[pages.SITE], name=settings.name)
+    app[LEGAL] = settings
+    app[pages.SITE] = structs.replace(app[pages.SITE], name=settings.name, url=settings.url.rstrip("/"))
     app[POOL], app[SETTINGS], app[TRUST], app[NEWS] = pool, settings, InForce(trusted), Bell()
     app[POSITION], app[ANSWERS] = Position(), Answers(settings.answers_bytes)
     app[FILES], app[PAST] = Files(MOST_FILES), Files(MOST_PAST)

@@ -76,20 +76,19 @@ TITLES: Mapping[Language, Mapping[str, tuple[str, str, str]]] = {
         "families": (
             "Repères communs",
             "Lieux par repère commun",
-            "{with} lieux sur {places} ont au moins un repère commun, {without} n’en ont aucun. Un lieu peut en "
-            "avoir plusieurs.",
+            "Lieux qui ont au moins un repère commun : {with} sur {places}. Un lieu peut en avoir plusieurs.",
         ),
         "types": (
             "Mots des réseaux",
             "Lieux par mot des réseaux",
-            "Chaque réseau classe avec ses propres mots. {with} lieux sur {places} en portent au moins un. La liste "
-            "derrière un mot compte aussi les mots que leur réseau en dit proches.",
+            "Chaque réseau classe avec ses propres mots. Lieux qui en portent au moins un : {with} sur {places}. La "
+            "liste derrière un mot compte aussi les mots que leur réseau en dit proches.",
         ),
-        "statuses": ("État", "Lieux par état", "L’état affiché de {places} lieux."),
+        "statuses": ("État", "Lieux par état", "L’état affiché de chaque lieu."),
         "openings": (
             "Ouvertures",
             "Lieux par année d’ouverture",
-            "{with} lieux disent quand ils ont ouvert ; pour {without} la date est inconnue. Un lieu fermé dont plus "
+            "Lieux dont on sait quand ils ont ouvert : {with} ; date inconnue : {without}. Un lieu fermé dont plus "
             "aucun réseau ne parle n’est pas compté : ce n’est pas le nombre de tous les lieux ouverts une année.",
         ),
         "openings-by-month": (
@@ -100,8 +99,8 @@ TITLES: Mapping[Language, Mapping[str, tuple[str, str, str]]] = {
         "closings": (
             "Fermetures",
             "Lieux par année de fermeture",
-            "{with} lieux disent quand ils ont fermé ; pour {without} lieux fermés la date est inconnue. Retirer un "
-            "lieu d’une liste n’est pas le fermer.",
+            "Lieux dont on sait quand ils ont fermé : {with} ; lieux fermés à une date inconnue : {without}. Retirer "
+            "un lieu d’une liste n’est pas le fermer.",
         ),
         "closings-by-month": (
             "Fermetures par mois",
@@ -111,7 +110,7 @@ TITLES: Mapping[Language, Mapping[str, tuple[str, str, str]]] = {
         "departements": (
             "Départements",
             "Lieux par département",
-            "{without} lieux n’ont pas de département connu. Un département sans lieu ici peut en avoir.",
+            "Lieux sans département connu : {without}. Un département sans lieu ici peut en avoir.",
         ),
         "areas": (
             "Territoires nommés",
@@ -132,7 +131,7 @@ TITLES: Mapping[Language, Mapping[str, tuple[str, str, str]]] = {
         "verified": (
             "Vérification",
             "Lieux par ancienneté de la dernière vérification",
-            "{with} lieux sur {places} ont une date de vérification.",
+            "Lieux qui ont une date de vérification : {with} sur {places}.",
         ),
         "updated": (
             "Dernières nouvelles",
@@ -155,33 +154,33 @@ TITLES: Mapping[Language, Mapping[str, tuple[str, str, str]]] = {
         "families": (
             "Shared landmarks",
             "Places by shared landmark",
-            "{with} of {places} places have a shared landmark, {without} have none. A place may have several.",
+            "Places that have a shared landmark: {with} of {places}. A place may have several.",
         ),
         "types": (
             "Words of networks",
             "Places by word of the networks",
-            "Each network sorts by words of its own. {with} of {places} places bear one. The list behind a word counts "
-            "words that their network says are close, too.",
+            "Each network sorts by words of its own. Places that bear one: {with} of {places}. The list behind a word "
+            "counts words that their network says are close, too.",
         ),
-        "statuses": ("State", "Places by state", "The state that is shown of {places} places."),
+        "statuses": ("State", "Places by state", "The state that is shown of each place."),
         "openings": (
             "Openings",
             "Places by year of opening",
-            "{with} places say when they opened; of {without} the date is unknown. A closed place of which no network "
-            "speaks any more is not counted: this is not the number of all places that opened in a year.",
+            "Places of which one knows when they opened: {with}; date unknown: {without}. A closed place of which no "
+            "network speaks any more is not counted: this is not the number of all places that opened in a year.",
         ),
         "openings-by-month": ("Openings by month", "Places by month of opening", "Where the month is known."),
         "closings": (
             "Closings",
             "Places by year of closing",
-            "{with} places say when they closed; of {without} closed places the date is unknown. Taking a place off a "
-            "list is not closing it.",
+            "Places of which one knows when they closed: {with}; closed at an unknown date: {without}. Taking a place "
+            "off a list is not closing it.",
         ),
         "closings-by-month": ("Closings by month", "Places by month of closing", "Where the month is known."),
         "departements": (
             "Counties (départements)",
             "Places by county",
-            "{without} places have no known county. One without a place here may have some.",
+            "Places without a known county: {without}. One without a place here may have some.",
         ),
         "areas": ("Named areas", "Places by area that a network has named", "Areas may overlap."),
         "coverage": (
@@ -197,7 +196,7 @@ TITLES: Mapping[Language, Mapping[str, tuple[str, str, str]]] = {
         "verified": (
             "Checking",
             "Places by age of the last check",
-            "{with} of {places} places have a date of checking.",
+            "Places that have a date of checking: {with} of {places}.",
         ),
         "updated": (
             "Last news",

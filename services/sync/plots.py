@@ -73,6 +73,7 @@ def _settings(plot: Plot, size: Size) -> dict[str, Any]:
         "css": ["file://style.css", "file://graph.css", COLOURS + ("" if plot.years else BESIDE)],
         "js": [],
         "show_legend": False,
+        "no_data_text": "—",
         "print_values": True,
         "print_values_position": "top",
         "show_y_guides": False,

@@ -111,6 +111,10 @@ async def test_the_common_view_has_the_same_map(here: Registry, nodes: Federatio
     await page.click("summary")
     await shot(page, "sync-1280")
     await expect(page.locator("[name=area] option")).to_have_text(["peu importe", "La cuvette"])
+    # By name: that one has more places is no reason to stand first.
+    await expect(page.locator("[name=network] option")).to_have_text(
+        ["peu importe", "Réseau d’à côté (1)", re.compile("^Tiers-lieux d’ici")]
+    )
     await page.select_option("[name=network]", label="Réseau d’à côté (1)")
     await expect(page.locator("#results li")).to_have_count(1)
     await expect(page.locator("#results li a")).to_have_text("À côté")

@@ -55,7 +55,11 @@ async def test_searching_and_choosing_change_list_and_map_at_once(visit: Visit) 
     assert await page.input_value("[name=family]") == "nourricier"
     await page.click("#clear")
     await count(page, f"^{PLACES}")
+    await expect(page.locator("[name=q]")).to_be_focused()
     assert await page.input_value("[name=family]") == ""
+    await page.focus("[rel=next]")
+    await page.keyboard.press("Enter")
+    await expect(page.locator("#results a").first).to_be_focused()
     assert await page.evaluate("window.stayed")
 
 
@@ -80,6 +84,27 @@ async def test_list_and_map_show_each_other(visit: Visit) -> None:
     await expect(page.locator(".ring")).to_have_count(1)
     await page.focus(".spot")
     await expect(page.locator("#results li.lit")).to_have_count(1)
+
+
+async def test_what_can_be_chosen_comes_back(visit: Visit) -> None:
+    """Where nothing is found there is nothing to choose from; with other words there is again."""
+    page = await visit("/?q=introuvable")
+    await expect(page.locator("[name=family]")).to_be_hidden()
+    await page.fill("[name=q]", "")
+    await count(page, f"^{PLACES}")
+    await page.select_option("[name=family]", "fablab")
+    await expect(page).to_have_url(re.compile("family=fablab"))
+
+
+async def test_a_low_window_shows_the_list_all_the_same(visit: Visit) -> None:
+    """Whatever the form takes, the list has room, and the page scrolls to it."""
+    page = await visit(viewport={"width": 1280, "height": 400})
+    await page.click("#filters summary")
+    await page.locator("#results a").first.scroll_into_view_if_needed()
+    await expect(page.locator("#results a").first).to_be_in_viewport()
+    box = await page.locator("section.list").bounding_box()
+    assert box is not None
+    assert box["height"] >= 200
 
 
 async def test_the_keyboard_reaches_a_place(visit: Visit) -> None:
@@ -191,6 +216,13 @@ async def test_french_first_and_english_by_one_click(visit: Visit) -> None:
 async def test_without_scripts_the_list_works(visit: Visit) -> None:
     """List, form and the pages of the list need no script."""
     page = await visit(ready=False, java_script_enabled=False)
+    await expect(page.locator("noscript p")).to_be_visible()
+    await expect(page.locator("#map, .layer")).to_have_count(2)
+    for part in await page.locator("#map, .layer").all():
+        await expect(part).to_be_hidden()
+    box = await page.locator("section.list").bounding_box()
+    assert box is not None
+    assert box["width"] > 1000
     await expect(page.locator("#results li")).to_have_count(50)
     await page.click(".turn [rel=next]")
     await expect(page.locator("#results li")).to_have_count(50)

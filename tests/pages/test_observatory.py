@@ -103,7 +103,23 @@ async def test_every_number_leads_to_its_list(look: Look, view: Sync) -> None:
     await page.click("#openings summary")
     await page.locator("#openings tbody a").first.click()
     first = next(iter(stats["openings"]["years"].values()))
-    await expect(page.locator("#count")).to_have_text(re.compile(rf"^({first} lieux|Un lieu)"))
+    listed = re.compile(rf"^({first} lieux|Un lieu)")
+    await expect(page.locator("#count")).to_have_text(listed)
+    # What the form has no field for is told, and stays when something else is asked for.
+    await expect(page.locator("#others")).to_contain_text("Ouverture")
+    await page.click("[type=submit]")
+    await expect(page.locator("#count")).to_have_text(listed)
+
+
+async def test_where_no_year_is_known_nothing_is_drawn(look: Look, view: Sync, here: Registry) -> None:
+    """Of a network none of whose places says when it opened there is a table and no empty picture."""
+    page = await look(f"/observatory?network={here.node}")
+    await expect(page.locator("#openings td").first).to_be_visible()
+    await expect(page.locator("#openings img")).to_have_count(0)
+    await expect(page.locator("#statuses img")).to_have_count(1)
+    _, picture, _ = await view.call("GET", f"/observatory/plots/openings.svg?network={here.node}")
+    assert b"<svg" in picture
+    assert b"No data" not in picture
 
 
 async def test_what_is_chosen_is_counted(look: Look, view: Sync) -> None:

@@ -52,6 +52,10 @@ async def test_a_place_is_shown_with_every_voice(view: Together) -> None:
         await expect(voices.nth(0)).to_contain_text("nord:machines")
         await expect(voices.nth(1)).to_contain_text("Fermé")
         record = view.records[0].partition(":")[2]
+        cited = await view.sync.get("/cite")
+        await expect(page.locator("#reuse ~ p code")).to_contain_text(
+            cited["address"].rstrip("/") + view.path
+        )
         link = voices.nth(0).get_by_role("link", name="Sa fiche dans son propre registre")
         await expect(link).to_have_attribute("href", f"{view.north.url}/p/{record}")
         await expect(page.locator(".history li")).not_to_have_count(0)
@@ -109,13 +113,19 @@ async def test_a_mistake_is_reported_to_every_network_that_says_it(view: Togethe
         said = page.locator("#report-said")
         await expect(said).to_contain_text("Reçu par Réseau du Nord.")
         await expect(said).to_contain_text("Tiers-lieux du Sud ne répond pas.")
-        await expect(said).to_contain_text("https://sud.example/contact")
-        outcome = await said.get_by_role("link").get_attribute("href")
-        await view.south.start()
+        await expect(said.get_by_role("link", name="https://sud.example/contact")).to_be_visible()
+        outcome = await said.get_by_role("link", name="Suivre ce que cela devient").get_attribute("href")
+        await expect(page.locator("#report-form [type=submit]")).to_be_focused()
         await page.reload()
         kept = page.locator("#kept")
         await expect(kept).to_contain_text("Le numéro ne répond plus.")
-        await kept.get_by_role("button", name="Envoyer de nouveau").click()
+        again = kept.get_by_role("button", name="Envoyer de nouveau")
+        await again.click()
+        await expect(said).to_contain_text("Tiers-lieux du Sud ne répond pas.")
+        await expect(said).to_be_focused()
+        await expect(kept).to_contain_text("Le numéro ne répond plus.")
+        await view.south.start()
+        await again.click()
         await expect(said).to_contain_text("Reçu par Tiers-lieux du Sud.")
         await page.reload()
         await expect(kept).to_be_hidden()
@@ -140,10 +150,12 @@ async def test_what_is_gone_says_why_and_since_when(view: Together) -> None:
     phone = {"viewport": {"width": 320, "height": 640}, "color_scheme": "dark"}
     async with view.look(f"/places/{view.gone}", status=410, **phone) as page:
         await expect(page.locator("main")).to_contain_text("Son réseau a retiré sa fiche.")
+        await expect(page.locator("main")).not_to_contain_text("Pour une autre raison")
         await expect(page.locator("main time")).not_to_have_count(0)
     async with view.look(f"/places/{view.hidden}", status=410, **phone) as page:
         await expect(page.locator("main")).to_contain_text("À la demande des personnes concernées.")
-        await expect(page.locator("main")).to_contain_text("https://sud.example/contact")
+        contact = page.get_by_role("link", name="sud.example/contact")
+        await expect(contact).to_have_attribute("href", "https://sud.example/contact")
         await accessible(page)
     async with view.look(f"{view.path}?as_of=2100-01-01", **phone) as page:
         await expect(page.locator(".banner").first).to_contain_text("Vous regardez le passé")
@@ -167,3 +179,10 @@ async def test_a_network_shows_its_own_place_alike(view: Together) -> None:
         await page.get_by_role("button", name="Send", exact=True).click()
         await expect(page.locator("#report-said")).to_contain_text("Received by Réseau du Nord.")
         await accessible(page)
+
+
+async def test_an_address_that_is_not_told_is_spoken_of_once(view: Together) -> None:
+    """What is known of where an undisclosed place lies stands beside the words that its address is not told."""
+    added = await view.asking.add(name="Lieu protégé", kind="undisclosed")
+    async with view.look(f"/p/{added['id'].partition(':')[2]}", at=view.asking.url) as page:
+        assert "L’adresse n’est pas divulguée. 35000" in await fact(page, "Adresse")

@@ -8,16 +8,23 @@ const kept = document.querySelector("#kept");
 const key = (record) => `maillage report ${record}`;
 const phrase = (text, values) => text.replace(/\{(\w+)\}/g, (_, name) => values[name] ?? "");
 const boxes = () => [...form.querySelectorAll("[name=to]")];
+let underway = false;
 
 function line(where, text, link) {
   const paragraph = document.createElement("p");
   paragraph.append(text);
-  if (link) {
-    const anchor = Object.assign(document.createElement("a"), { href: link.href, textContent: link.text });
-    paragraph.append(" ", anchor);
-  }
+  if (link) paragraph.append(" ", anchor(link));
   where.append(paragraph);
   return paragraph;
+}
+
+function anchor({ href, text }) {
+  return Object.assign(document.createElement("a"), { href, textContent: text });
+}
+
+function reached(contact) {
+  if (/^https?:\/\//i.test(contact)) return { href: contact, text: contact };
+  return /^\S+@\S+$/.test(contact) ? { href: `mailto:${contact}`, text: contact } : null;
 }
 
 function button(text, act) {
@@ -64,7 +71,8 @@ async function send(box, report) {
     });
   } catch {
     remember(box.value, report);
-    line(said, phrase(words.away, { network, contact: contact || words.nobody }));
+    const link = reached(contact);
+    line(said, phrase(words.away, { network, contact: link ? "" : contact || words.nobody }).trim(), link);
     return false;
   }
   return told(box, report, answer);
@@ -102,6 +110,7 @@ function written(box) {
 
 async function submit(event) {
   event.preventDefault();
+  if (underway) return;
   const chosen = boxes().filter((box) => box.checked);
   said.replaceChildren();
   if (!chosen.length) {
@@ -109,10 +118,10 @@ async function submit(event) {
     return;
   }
   const waiting = line(said, words.sending);
-  const submitter = form.querySelector("[type=submit]");
-  submitter.disabled = true;
+  // Not disabled meanwhile: a button that is loses the focus.
+  underway = true;
   const done = await Promise.all(chosen.map((box) => send(box, written(box))));
-  submitter.disabled = false;
+  underway = false;
   waiting.remove();
   if (done.every(Boolean)) form.querySelector("textarea").value = "";
 }
@@ -122,15 +131,21 @@ function offer(box) {
   if (!report) return;
   const where = line(kept, phrase(words.kept, { network: box.dataset.name }));
   const quoted = Object.assign(document.createElement("blockquote"), { textContent: report.text });
-  const again = button(words.again, async () => {
+  const gone = () => {
     where.remove();
     quoted.remove();
-    await send(box, report);
+    kept.hidden = !kept.childElementCount;
+    // The buttons are gone, so the focus goes where the answer will stand.
+    said.focus();
+  };
+  const again = button(words.again, async () => {
+    said.replaceChildren();
+    gone();
+    if (!await send(box, report)) offer(box);
   });
   const never = button(words.forget, () => {
     forget(box.value);
-    where.remove();
-    quoted.remove();
+    gone();
   });
   where.append(" ", again, " ", never);
   where.after(quoted);

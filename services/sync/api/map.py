@@ -91,7 +91,8 @@ def tiles(request: web.Request) -> Tiles | None:
 
 async def shown(request: web.Request, query: Chosen) -> Shown:
     """What the map page shows."""
-    filters = Filters(**{name: getattr(query, name) for name in ASKED})
+    # Without scripts a form sends what is left empty as well.
+    filters = Filters(**{name: said for name in ASKED if (said := getattr(query, name))})
     page = Page(order=BY_NAME, after=after(query.page, BY_NAME), limit=atlas.PAGE + 1)
     async with moment(request) as conn:
         asked = await selection(request, conn, filters)

@@ -168,7 +168,7 @@ def _figure(name: str, found: Stats, words: Words, chosen: Mapping[str, str]) ->
         return None
     said, table = Said(words.language), TABLES[name](found, words)
     heading, title, note = legends.TITLES[words.language][name]
-    plot = URL(f"/observatory/plots/{name}.svg").with_query(chosen) if name in DRAWN else None
+    plot = URL(f"/observatory/plots/{name}.svg").with_query(chosen) if _drawn(name, found) else None
     month = BY_MONTH.get(name)
     return Figure(
         name=name,
@@ -181,6 +181,12 @@ def _figure(name: str, found: Stats, words: Words, chosen: Mapping[str, str]) ->
         download=_download(name, chosen),
         by_month=_download(month, chosen) if month else None,
     )
+
+
+def _drawn(name: str, found: Stats) -> bool:
+    """Whether a figure has a picture: where no year is known there is nothing to draw."""
+    years = {"openings": found.openings.years, "closings": found.closings.years}
+    return name in DRAWN and bool(years.get(name, True))
 
 
 def _download(name: str, chosen: Mapping[str, str]) -> str:

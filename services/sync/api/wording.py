@@ -1,7 +1,8 @@
 """What is said of the view and its files, in French or English."""
 
+from services import pages
 from services.errors import Args
-from services.languages import say
+from services.languages import Language, say
 from services.sync.citing import Cited
 
 FREE = "places-etalab"
@@ -30,19 +31,19 @@ def about(name: str, language: str) -> str:
     )
 
 
-def sentence(cited: Cited, language: str) -> str:
+def sentence(cited: Cited, language: Language) -> str:
     """The view in the one sentence by which it is cited."""
     said = (f"{n.name} ({n.license})" if n.license else n.name for n in cited.networks)
     args: Args = {
         "title": title(cited.name, language),
         "address": cited.address,
-        "date": (cited.date or "—")[:10],
+        "date": pages.day(cited.date, language) if cited.date else "—",
         "cursor": cited.cursor,
         "root": cited.view_root or "—",
         "networks": ", ".join(said) or "—",
     }
     return _worded(
-        "{title}, {address}, as of {date}, position {cursor}, root {root}. According to: {networks}.",
+        "{title}, {address}, as of {date}, position {cursor}, fingerprint {root}. According to: {networks}.",
         args,
         language,
     )

@@ -1,7 +1,7 @@
 // The list beside the map: rendered by the server, fetched anew when the filters change.
 
 const WIDE = matchMedia("(min-width: 60rem)");
-const SAME = ["count", "results"];
+const SAME = ["count", "others", "results"];
 
 /** The page at an address, as a document. */
 export async function fetched(url, signal) {
@@ -19,11 +19,13 @@ export function swap(found, filled) {
   for (const field of found.querySelectorAll("#filters [name]")) {
     const ours = document.querySelector(`#filters [name="${field.name}"]`);
     const { value, disabled } = field;
-    if (ours?.matches("select")) ours.replaceChildren(...field.childNodes);
-    else if (!filled) continue;
+    if (ours?.matches("select")) {
+      ours.replaceChildren(...field.childNodes);
+      ours.closest("label").hidden = field.closest("label").hidden;
+    } else if (!filled) continue;
     if (ours) Object.assign(ours, { value, disabled });
   }
-  document.getElementById("clear").hidden = found.getElementById("clear").hidden;
+  for (const id of ["clear", "others"]) document.getElementById(id).hidden = found.getElementById(id).hidden;
   const language = document.querySelector("a.language");
   language.href = found.querySelector("a.language").getAttribute("href");
 }

@@ -99,7 +99,12 @@ function turned(event) {
   if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
   event.preventDefault();
   history.pushState(null, "", link.getAttribute("href") + location.hash);
-  refresh({ filled: true }).then(() => document.querySelector("section.list").scrollTo(0, 0));
+  // What was pressed is gone then: the focus goes to where one reads on.
+  const next = link.id === "clear" ? () => form.elements.q : () => document.querySelector("#results a");
+  refresh({ filled: true }).then(() => {
+    document.querySelector("section.list").scrollTo(0, 0);
+    next()?.focus();
+  });
 }
 
 function listen() {

@@ -4,6 +4,8 @@ const { L, Supercluster } = globalThis;
 // Pixels, on tiles of 256.
 const CLUSTERED = { radius: 60, extent: 256, maxZoom: 18 };
 const MARGIN = 0.1;
+// What is written in a cluster grows with the text that its reader wants.
+const SCALE = parseFloat(getComputedStyle(document.documentElement).fontSize) / 16;
 const MOST_HERE = 50;
 
 // Real buttons: the keyboard and screen readers know what to do with them.
@@ -59,7 +61,7 @@ export function markers(map, { words, labels, chosen, lit }) {
     const [lon, lat] = each.geometry.coordinates;
     const button = each.properties.cluster ? clusterButton(each) : placeButton(points[each.properties.place]);
     const size = each.properties.cluster ? 30 + 6 * Math.floor(Math.log10(each.properties.point_count)) : 24;
-    const icon = new Button({ button, className: button.className, iconSize: [size, size] });
+    const icon = new Button({ button, className: button.className, iconSize: [SCALE * size, SCALE * size] });
     return L.marker([lat, lon], { icon, interactive: false, keyboard: false }).addTo(map);
   }
 
